@@ -1,0 +1,114 @@
+"""Where arrays live: NumPy on the CPU, CuPy on a CUDA device.
+
+An operation never asks for a device; it looks at the arrays it was given. CuPy is not
+imported here to find out: an array can only be CuPy's if CuPy is loaded already.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minivae.errors import UserError
+
+Array: TypeAlias = NDArray[Any]
+"""A NumPy array, or a CuPy array, which has the same interface."""
+
+_NUMBERS = (bool, int, float, np.generic)
+
+
+def library_of(array: object) -> Any:
+    """Return the module that owns `array`: `numpy`, `cupy`, or None for a number."""
+    if isinstance(array, np.ndarray):
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return cupy
+    if isinstance(array, _NUMBERS):
+        return None
+    raise UserError(f"expected an array or a number, got {type(array).__name__}")
+
+
+def xp_of(*arrays: object) -> Any:
+    """Return the one module (`numpy` or `cupy`) that all `arrays` belong to.
+
+    Numbers belong to both. Raises `UserError` where NumPy and CuPy arrays are mixed.
+    """
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            break
+    else:
+        return np
+    found = {library for array in arrays if (library := library_of(array))}
+    if len(found) > 1:
+        names = " and ".join(sorted(library.__name__ for library in found))
+        raise UserError(
+            f"one operation got both {names} arrays: move them to one device first, "
+            "with backend.to_device(array, 'cpu' or 'cuda')"
+        )
+    return found.pop() if found else np
+
+
+def is_array(value: object) -> bool:
+    """Tell whether `value` is an array of either library."""
+    return isinstance(value, np.ndarray) or (
+        not isinstance(value, _NUMBERS)
+        and "cupy" in sys.modules
+        and isinstance(value, sys.modules["cupy"].ndarray)
+    )
+
+
+def to_device(array: Array, device: str) -> Array:
+    """Return `array` on `device` ("cpu" or "cuda"); no copy if it is there already."""
+    if device == "cuda":
+        result: Array = cuda_library().asarray(array)
+        return result
+    return to_numpy(array)
+
+
+def to_numpy(array: Any) -> Array:
+    """Return `array`, of either library, as a NumPy array."""
+    if is_array(array) and library_of(array) is not np:
+        array = array.get()
+    return np.asarray(array)
+
+
+def cuda_library() -> Any:
+    """Return `cupy` if it can be used here, else say in a `UserError` what lacks."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise UserError(
+            "device 'cuda' needs CuPy, which is not installed here ("
+            f"{error}): pip install 'minivae[cuda13]' (or [cuda12])"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy raises its own type for a missing driver
+        raise UserError(
+            f"device 'cuda' needs an NVIDIA GPU and its driver: {error}"
+        ) from error
+    if count == 0:
+        raise UserError("device 'cuda' needs an NVIDIA GPU, and none was found")
+    return cupy
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc to keep freed blocks up to 1 GiB instead of returning them.
+
+    A training step frees and allocates the same large arrays again and again. By
+    default glibc gives each back to the kernel and takes page faults to get fresh
+    ones. Returns False, having done nothing, where the C library is not glibc.
+    """
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, one_gib = -1, -3, 1 << 30
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    kept = [mallopt(option, one_gib) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
+    return all(kept)

@@ -1,0 +1,109 @@
+"""`minivae gradcheck` and `minivae step`: the gradients, checked and shown."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from minivae.gradcheck import Claim
+
+
+def gradcheck(model: Positional[str | None] = None, json: bool = False) -> int:
+    """Compare every gradient with finite differences; exit code 1 if one is wrong.
+
+    Args:
+        model: ae, vae or betavae; by default all of them, and every op and layer
+        json: print one JSON document and nothing else
+    """
+    from dataclasses import asdict
+
+    from minivae.verify import claims
+
+    found = list(claims(model))
+    if json:
+        print(jsonlib.dumps([asdict(claim) for claim in found], indent=2))
+    else:
+        _print_claims(found)
+    return 0 if all(claim.passed for claim in found) else 1
+
+
+def _print_claims(claims: list[Claim]) -> None:
+    """Print one line for each thing checked, and the details of what failed."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("checked")
+    table.add_column("inputs", justify="right")
+    table.add_column("worst error", justify="right")
+    table.add_column("")
+    groups: dict[str, list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault(claim.name.rpartition("/")[0], []).append(claim)
+    for name, group in groups.items():
+        worst = max(claim.error for claim in group)
+        verdict = "ok" if all(claim.passed for claim in group) else "WRONG"
+        table.add_row(name, str(len(group)), f"{worst:.1e}", verdict)
+    console = Console(highlight=False)
+    console.print(table)
+    for claim in claims:
+        if not claim.passed:
+            console.print(f"WRONG {claim.name}: {claim.claim}")
+    failed = sum(not claim.passed for claim in claims)
+    worst = max(claim.error for claim in claims)
+    tolerance = max(claim.tolerance for claim in claims)
+    console.print(
+        f"{len(claims)} gradients, {failed} wrong; worst relative error {worst:.1e}, "
+        f"allowed {tolerance:.0e}"
+    )
+
+
+def step(
+    model: str = "vae",
+    beta: float | None = None,
+    lr: float = 0.01,
+    seed: int = 0,
+    plain: bool = True,
+) -> None:
+    """Take one training step of a tiny model apart: forward, backward, update.
+
+    Args:
+        model: ae, vae or betavae
+        beta: weight of the KL, for a betavae (4 if not given)
+        lr: learning rate of the Adam step
+        seed: of the weights, the images and the noise
+        plain: print the whole walk as text (the one view there is)
+    """
+    import numpy as np
+
+    from minivae import optim
+    from minivae.errors import UserError
+    from minivae.models import build
+    from minivae.random import Noise, Stream
+    from minivae.study import as_text, record
+
+    if beta is not None and model != "betavae":
+        raise UserError(f"beta belongs to --model betavae; a {model} has none to set")
+    weight = {} if beta is None else {"beta": beta}
+    tiny = build(
+        model,
+        shape=(1, 2, 3),
+        latent=2,
+        hidden=(4,),
+        likelihood="bernoulli",
+        seed=seed,
+        activation="tanh",
+        **weight,
+    )
+    tiny.to(dtype=np.float64)
+    noise = Noise(seed, Stream.LATENT)
+    batch = (noise.uniform((2, 1, 2, 3), np.float64) < 0.5).astype(np.float64)
+    optimizer = optim.Adam(tiny.parameters(), lr)
+    print(
+        as_text(record(tiny, batch, noise.normal((2, 2), np.float64), optimizer)),
+        end="",
+    )

@@ -1,0 +1,115 @@
+"""`minivae evaluate` and `minivae report`: a run's numbers, and its page."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from minivae.data import Dataset
+    from minivae.train import Run
+
+RunFolder = Annotated[Positional[Path], "a run folder made by `minivae train`"]
+
+
+def load(folder: Path, data_dir: Path | None) -> tuple[Run, Dataset]:
+    """Load a run and its data set; raises `UserError` if the data have changed."""
+    from minivae import data, train
+    from minivae.errors import UserError
+
+    run = train.load_run(folder)
+    recorded = run.config["data"]
+    images = data.load(recorded["source"], data_dir or recorded["data_dir"])
+    if images.digest() != recorded["sha256"]:
+        raise UserError(
+            f"{recorded['source']} is not what {folder} was trained on: "
+            "its digest differs"
+        )
+    return run, images
+
+
+def evaluate(
+    run: Positional[Path],
+    split: str = "test",
+    draws: int = 16,
+    data_dir: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Print the bound ledger of a run: what its objective is made of.
+
+    Args:
+        run: run folder
+        split: train, validation or test
+        draws: codes drawn for each image
+        data_dir: folder of the data, if it has moved
+        json: print one JSON document and nothing else
+    """
+    from minivae.evaluate import ledger
+
+    loaded, images = load(run, data_dir)
+    if json:
+        numbers = ledger(loaded.model, images, split=split, draws=draws)
+        print(jsonlib.dumps(numbers, indent=2))
+    else:
+        print_ledger(loaded, images, split, draws)
+
+
+def report(run: Positional[Path], data_dir: Path | None = None) -> None:
+    """Write report.html into a run folder.
+
+    Args:
+        run: run folder
+        data_dir: folder of the data, if it has moved
+    """
+    from minivae.evaluate import ledger
+
+    loaded, images = load(run, data_dir)
+    print(write_report(loaded, images, ledger(loaded.model, images)))
+
+
+def print_ledger(
+    run: Run, images: Dataset, split: str = "test", draws: int = 16
+) -> dict[str, Any]:
+    """Print the ledger as a table; returns its numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from minivae.evaluate import ledger
+    from minivae.page.report import ledger_table
+
+    numbers = ledger(run.model, images, split=split, draws=draws)
+    caption, head, rows = ledger_table(numbers)
+    table = Table(title=caption, title_justify="left", box=box.SIMPLE_HEAD)
+    for name, justify in zip(head, ("left", "right", "left"), strict=True):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+    return numbers
+
+
+def write_report(run: Run, images: Dataset, numbers: dict[str, Any]) -> Path:
+    """Write the page of a run; returns its path."""
+    from minivae.checkpoint import write
+    from minivae.page.report import report as page
+
+    assert run.path is not None
+    path = run.path / "report.html"
+    write(path, page(run, images, numbers).encode("utf-8"))
+    return path
+
+
+def write_pictures(run: Run, images: Dataset) -> None:
+    """Write reconstructions and samples into the run's folder figures."""
+    from minivae.evaluate import pictures
+
+    assert run.path is not None
+    figures = run.path / "figures"
+    pairs = pictures.reconstructions(run.model, images, "test", 40)
+    pictures.save(pairs, 16, figures / "reconstructions")
+    drawn = pictures.samples(run.model, 80, run.config["train"]["seed"])
+    pictures.save(drawn, 16, figures / "samples")

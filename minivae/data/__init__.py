@@ -1,0 +1,10 @@
+"""Data sets of images in [0, 1], split into train, validation and test.
+
+data = mv.data.load("fashion10k:dynamic")
+data.test.images      # (N, C, H, W), float32
+"""
+
+from minivae.data.catalogue import NAMES, load
+from minivae.data.dataset import MODES, Dataset, Split, binarise
+
+__all__ = ["MODES", "NAMES", "Dataset", "Split", "binarise", "load"]

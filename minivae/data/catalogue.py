@@ -1,0 +1,137 @@
+"""The data sets that have names, and where their files are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from minivae.backend import Array
+from minivae.data.dataset import MODES, Dataset
+from minivae.data.files import as_images, check_labels, read_idx, read_numpy
+from minivae.errors import UserError
+
+PACKAGED = Path(__file__).parent / "fashion10k"
+DEBIAN = {"fashion": Path("/usr/share/datasets/fashion-mnist")}
+Parts = list[tuple[Array, Array]]
+
+
+def load(name: str, data_dir: str | Path | None = None) -> Dataset:
+    """Load a data set by name, such as "fashion10k:dynamic", or from a file of yours.
+
+    Names: "fashion10k" (10,000 images of Fashion-MNIST, shipped here), "digits"
+    (scikit-learn, 8x8), "fashion" and "mnist" (IDX files in `data_dir`, in the cache
+    folder or in Debian's), and the path of an .npz or .npy file. After a colon comes
+    one of the modes of `minivae.data.dataset`. Raises `UserError`.
+    """
+    base, colon, mode = name.rpartition(":")
+    if not colon or (mode not in MODES and Path(name).suffix in (".npz", ".npy")):
+        base, mode = name, "gray"
+    if mode not in MODES:
+        raise UserError(f"{name}: no mode {mode!r}; have {', '.join(MODES)}")
+    if base in READERS:
+        folder = None if data_dir is None else str(Path(data_dir).resolve())
+        parts = READERS[base](data_dir)
+        return Dataset.from_parts(base, mode, parts, f"{base}:{mode}", folder)
+    path = Path(base)
+    if path.suffix in (".npz", ".npy"):
+        source = f"{path.resolve()}:{mode}"
+        return Dataset.from_parts(path.stem, mode, _own_file(path), source)
+    raise UserError(
+        f"no data set {base!r}; have {', '.join(NAMES)}, or the path of an .npz or .npy"
+    )
+
+
+def _split(images: Array, labels: Array) -> Parts:
+    """Split 8 : 1 : 1 by one fixed permutation."""
+    N = len(images)
+    if N < 10:
+        raise UserError(f"{N} images are too few to split in three: 10 are needed")
+    order = np.random.default_rng(0).permutation(N)
+    tenth = N // 10
+    edges = (N - 2 * tenth, N - tenth)
+    return [(images[part], labels[part]) for part in np.split(order, edges)]
+
+
+def _fashion10k(data_dir: str | Path | None) -> Parts:
+    return _split(*_read_pair(PACKAGED, "t10k"))
+
+
+def _digits(data_dir: str | Path | None) -> Parts:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = (digits.images / 16).astype(np.float32)[:, None]
+    return _split(images, digits.target.astype(np.int64))
+
+
+def _idx_set(name: str, data_dir: str | Path | None) -> Parts:
+    """Read a set of IDX files: both pairs, or the one called t10k alone.
+
+    Of both, the last sixth of the training images is the validation split.
+    """
+    folders = _folders(name, data_dir)
+    for folder in folders:
+        if not _find(folder, "t10k-images-idx3-ubyte"):
+            continue
+        test = _read_pair(folder, "t10k")
+        if not _find(folder, "train-images-idx3-ubyte"):
+            return _split(*test)
+        images, labels = _read_pair(folder, "train")
+        if images.shape[1:] != test[0].shape[1:]:
+            raise UserError(
+                f"{folder}: training images are {images.shape[2:]}, test images "
+                f"{test[0].shape[2:]}"
+            )
+        cut = len(images) - len(images) // 6
+        return [(images[:cut], labels[:cut]), (images[cut:], labels[cut:]), test]
+    looked = ", ".join(str(folder) for folder in folders)
+    raise UserError(
+        f"no files of {name}: put train-* and t10k-*-ubyte.gz into a folder and give "
+        f"it as the data dir (looked in {looked})"
+    )
+
+
+def _folders(name: str, data_dir: str | Path | None) -> list[Path]:
+    if data_dir is not None:
+        if not Path(data_dir).is_dir():
+            raise UserError(f"the data dir {data_dir} is not a folder")
+        return [Path(data_dir), Path(data_dir) / name]
+    import pooch
+
+    cache = Path(pooch.os_cache("minivae")) / name
+    return [cache] + ([DEBIAN[name]] if name in DEBIAN else [])
+
+
+def _find(folder: Path, stem: str) -> Path | None:
+    candidates = (folder / f"{stem}.gz", folder / stem)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_pair(folder: Path, part: str) -> tuple[Array, Array]:
+    paths = [
+        _find(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")
+    ]
+    if paths[0] is None or paths[1] is None:
+        raise UserError(f"{folder} needs both the {part} images and the {part} labels")
+    images = as_images(read_idx(paths[0], 3), str(paths[0]))
+    labels = read_idx(paths[1], 1)
+    return images, check_labels(labels, len(images), str(paths[1]))
+
+
+def _own_file(path: Path) -> Parts:
+    images, labels = read_numpy(path)
+    images = as_images(images, str(path))
+    if labels is None:
+        labels = np.zeros(len(images), np.int64)
+    return _split(images, check_labels(labels, len(images), str(path)))
+
+
+READERS: dict[str, Callable[[str | Path | None], Parts]] = {
+    "fashion10k": _fashion10k,
+    "digits": _digits,
+    "fashion": lambda data_dir: _idx_set("fashion", data_dir),
+    "mnist": lambda data_dir: _idx_set("mnist", data_dir),
+}
+NAMES = tuple(READERS)

@@ -1,0 +1,129 @@
+"""What a data set is here: grey images, a split, and a way of making them 0 or 1.
+
+The way is part of the name (after the colon), because numbers measured under different
+ones cannot be compared:
+
+    gray       the intensities as they are (also when nothing is said)
+    threshold  1 where the intensity is above one half
+    fixed      one Bernoulli draw a pixel, the same for ever
+    dynamic    for training a new draw each epoch; elsewhere as `fixed`
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from minivae.backend import Array
+from minivae.errors import UserError
+from minivae.random import Noise, Stream
+
+MODES = ("gray", "threshold", "fixed", "dynamic")
+DRAW_SEED = 0  # of the draws that are the same for ever
+BLOCK = 1000  # images drawn at once, to bound the memory that the noise takes
+
+
+def binarise(grey: Array, noise: Noise) -> Array:
+    """Draw every pixel: 1 with probability `grey`, else 0.
+
+    Image i of width D uses elements i D ... (i + 1) D of the noise, counted from its
+    position, so that an image's draw does not depend on how many are drawn with it.
+    """
+    drawn = np.empty_like(grey)
+    for start in range(0, len(grey), BLOCK):
+        block = grey[start : start + BLOCK]
+        drawn[start : start + BLOCK] = noise.uniform(block.shape) < block
+    return drawn
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set: `grey` images (N, C, H, W) in [0, 1], and labels."""
+
+    grey: Array
+    labels: Array | None
+    mode: str
+    stream: Stream
+
+    def __len__(self) -> int:
+        return len(self.grey)
+
+    @cached_property
+    def images(self) -> Array:
+        """The images as evaluation sees them: always the same."""
+        if self.mode == "gray":
+            return self.grey
+        if self.mode == "threshold":
+            return (self.grey > 0.5).astype(np.float32)
+        return binarise(self.grey, Noise(DRAW_SEED, self.stream))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named data set in three parts that share no image."""
+
+    name: str
+    mode: str
+    source: str  # what to give to `load` to get it again
+    data_dir: str | None
+    train: Split
+    validation: Split
+    test: Split
+
+    @classmethod
+    def from_parts(
+        cls,
+        name: str,
+        mode: str,
+        parts: Sequence[tuple[Array, Array | None]],
+        source: str = "",
+        data_dir: str | None = None,
+    ) -> Dataset:
+        """Make a data set of (images, labels) of train, validation and test."""
+        streams = (
+            Stream.BINARISE_TRAIN,
+            Stream.BINARISE_VALIDATION,
+            Stream.BINARISE_TEST,
+        )
+        splits = [
+            Split(images, labels, mode, stream)
+            for (images, labels), stream in zip(parts, streams, strict=True)
+        ]
+        named = f"{name}:{mode}"
+        return cls(named, mode, source or named, data_dir, *splits)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        _, C, H, W = self.train.grey.shape
+        return C, H, W
+
+    @property
+    def binary(self) -> bool:
+        """Whether every pixel that a model sees is 0 or 1."""
+        return self.mode != "gray" or bool(np.isin(self.train.grey, (0, 1)).all())
+
+    def split(self, name: str) -> Split:
+        """Return the split called "train", "validation" or "test"."""
+        if name not in ("train", "validation", "test"):
+            raise UserError(f"no split {name!r}; have train, validation, test")
+        split: Split = getattr(self, name)
+        return split
+
+    def epoch(self, epoch: int, seed: int) -> Array:
+        """Return the training images of an epoch: under `dynamic`, drawn for it."""
+        if self.mode != "dynamic":
+            return self.train.images
+        position = epoch * self.train.grey.size
+        return binarise(self.train.grey, Noise(seed, Stream.BINARISE_TRAIN, position))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the mode and all grey images, in order."""
+        sha = hashlib.sha256(self.mode.encode())
+        for split in (self.train, self.validation, self.test):
+            sha.update(np.ascontiguousarray(split.grey).data)
+        return sha.hexdigest()

@@ -1,0 +1,141 @@
+"""Reading images from files that may be wrong: every fault has its own message."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from minivae.backend import Array
+from minivae.errors import UserError
+
+GZIP_MAGIC = b"\x1f\x8b"
+IDX_UBYTE = 0x08
+
+
+def read_idx(path: Path, dimensions: int) -> Array:
+    """Read an IDX file of unsigned bytes, as it is or compressed by gzip.
+
+    The header is two zero bytes, the type, the number of dimensions, and the sizes as
+    32-bit big-endian integers. Format: LeCun, "The MNIST database", bottom of the page.
+    """
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == GZIP_MAGIC
+            raw.seek(0)
+            if path.suffix == ".gz" and not compressed:
+                raise UserError(f"{path} is not a gzip file, though its name says so")
+            if not compressed:
+                return _read_idx(raw, path, dimensions)
+            with gzip.GzipFile(fileobj=raw) as file:
+                return _read_idx(file, path, dimensions)  # type: ignore[arg-type]
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is a damaged gzip file: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read_idx(file: BinaryIO, path: Path, dimensions: int) -> Array:
+    header = file.read(4 + 4 * dimensions)
+    magic = bytes((0, 0, IDX_UBYTE, dimensions))
+    if header[:4] != magic:
+        raise UserError(
+            f"{path} is no IDX file of {dimensions}-dimensional bytes: it begins with "
+            f"{header[:4].hex() or 'nothing'}, not {magic.hex()}"
+        )
+    if len(header) < 4 + 4 * dimensions:
+        raise UserError(f"{path} ends inside its header")
+    shape = tuple(int(n) for n in np.frombuffer(header[4:], ">u4"))
+    size = math.prod(shape)
+    blocks, missing = [], size
+    while missing and (block := file.read(min(missing, 1 << 24))):
+        blocks.append(block)  # in blocks: a header may lie about terabytes
+        missing -= len(block)
+    if missing:
+        raise UserError(
+            f"{path} promises {' x '.join(map(str, shape))} bytes "
+            f"and holds {size - missing}: it was cut short, or its header is wrong"
+        )
+    if file.read(1):
+        raise UserError(f"{path} goes on after the {size} bytes it promises")
+    return np.frombuffer(b"".join(blocks), np.uint8).reshape(shape)
+
+
+def read_numpy(path: Path) -> tuple[Array, Array | None]:
+    """Read images, and labels if there are any, from an .npy or .npz file.
+
+    An .npz holds `images` (or a single array) and perhaps `labels`.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded, None
+        with loaded:
+            names = loaded.files
+            key = "images" if "images" in names else names[0] if len(names) == 1 else ""
+            if not key:
+                raise UserError(
+                    f"{path} must hold an array named 'images' (and perhaps 'labels'); "
+                    f"it holds {', '.join(names) or 'nothing'}"
+                )
+            return loaded[key], loaded["labels"] if "labels" in names else None
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        if "pickle" in str(error).lower():
+            raise UserError(
+                f"{path} holds Python objects, which need pickle and may run code: "
+                "save plain numeric arrays"
+            ) from error
+        raise UserError(f"{path} is no readable NumPy file: {error}") from error
+
+
+def as_images(array: Array, source: str) -> Array:
+    """Return images as float32 (N, C, H, W) in [0, 1], or say what is wrong.
+
+    Bytes are divided by 255. (N, D) becomes one row of pixels, (N, H, W) one channel.
+    """
+    if array.dtype != np.uint8 and array.dtype.kind not in "fb":
+        raise UserError(
+            f"{source} has dtype {array.dtype}: images are bytes 0..255 or floats 0..1"
+        )
+    if array.ndim not in (2, 3, 4):
+        raise UserError(
+            f"{source} has shape {array.shape}: images are (N, D), (N, H, W) or "
+            "(N, C, H, W)"
+        )
+    if array.size == 0:
+        raise UserError(f"{source} is empty: shape {array.shape}")
+    images = array.astype(np.float32)
+    if array.dtype == np.uint8:
+        images /= 255
+    if not np.isfinite(images).all():
+        raise UserError(f"{source} has NaN or infinite pixels")
+    if images.min() < 0 or images.max() > 1:
+        raise UserError(
+            f"{source} has values from {images.min():g} to {images.max():g}: "
+            "pixels must lie in [0, 1]"
+        )
+    N = len(images)
+    match images.ndim:
+        case 2:
+            return images.reshape(N, 1, 1, -1)
+        case 3:
+            return images[:, None]
+    return images
+
+
+def check_labels(labels: Array, count: int, source: str) -> Array:
+    """Return integer labels (N,), or say how they do not match the images."""
+    if labels.shape != (count,):
+        raise UserError(f"{source}: {count} images, but labels of shape {labels.shape}")
+    if labels.dtype.kind not in "iub":
+        raise UserError(f"{source}: labels have dtype {labels.dtype}, not an integer")
+    return labels.astype(np.int64)

@@ -1,0 +1,147 @@
+"""Pictures: grids of images, and the curves of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array
+from minivae.data import Dataset
+from minivae.errors import UserError
+from minivae.models import Autoencoder
+from minivae.random import Noise, Stream
+
+WIDTH = 960  # pixels, about: that of a picture on a page
+GAP = 2
+CURVE_STYLES: dict[str, Any] = {
+    "train": {"color": "#9a6324", "linestyle": "--", "linewidth": 1.6},
+    "validation": {"color": "#1f5fa8", "linestyle": "-", "linewidth": 1.6},
+}
+
+
+def grid(images: Array, columns: int) -> Array:
+    """Tile images (N, C, H, W) in [0, 1] row by row into one (H', W', C) picture.
+
+    The gaps are mid-grey, so that both white and black images show their edge.
+    """
+    N, C, H, W = images.shape
+    rows = math.ceil(N / columns)
+    sheet = np.full((rows * (H + GAP) + GAP, columns * (W + GAP) + GAP, C), 0.5)
+    for i, image in enumerate(images):
+        top = GAP + (i // columns) * (H + GAP)
+        left = GAP + (i % columns) * (W + GAP)
+        sheet[top : top + H, left : left + W] = image.transpose(1, 2, 0)
+    return sheet.clip(0, 1)
+
+
+def as_png(sheet: Array) -> bytes:
+    """Encode a picture as PNG, each pixel enlarged by a whole number to be seen."""
+    import io
+
+    from matplotlib import image
+
+    scale = max(1, round(WIDTH / sheet.shape[1]))
+    sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    if sheet.shape[2] == 1:
+        sheet = sheet.repeat(3, axis=2)
+    if sheet.shape[2] != 3:
+        raise UserError(f"a picture has 1 or 3 channels, not {sheet.shape[2]}")
+    buffer = io.BytesIO()
+    image.imsave(buffer, np.ascontiguousarray(sheet), format="png")
+    return buffer.getvalue()
+
+
+def save(images: Array, columns: int, stem: Path) -> list[Path]:
+    """Write images as `stem`.png (a grid) and `stem`.npy (N, C, H, W)."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    png, npy = stem.with_suffix(".png"), stem.with_suffix(".npy")
+    png.write_bytes(as_png(grid(images, columns)))
+    np.save(npy, images, allow_pickle=False)
+    return [png, npy]
+
+
+# What there is to see of a model
+
+
+def reconstructions(model: Autoencoder, data: Dataset, split: str, n: int) -> Array:
+    """Return n images of a split, each followed by its reconstruction."""
+    originals = data.split(split).images[:n]
+    pairs = np.stack([originals, model.reconstruct(originals)], axis=1)
+    return pairs.reshape(-1, *originals.shape[1:])
+
+
+def samples(model: Autoencoder, n: int, seed: int) -> Array:
+    """Return n images decoded from draws of N(0, I)."""
+    return model.sample(n, Noise(seed, Stream.PRIOR))
+
+
+def interpolations(
+    model: Autoencoder,
+    data: Dataset,
+    split: str,
+    pairs: Sequence[tuple[int, int]],
+    steps: int,
+) -> Array:
+    """Return, for each pair of image numbers, the decoded line between their codes."""
+    images = data.split(split).images
+    for number in {number for pair in pairs for number in pair}:
+        if not 0 <= number < len(images):
+            raise UserError(f"no image {number}: {split} has 0 to {len(images) - 1}")
+    lines = [model.interpolate(images[a], images[b], steps) for a, b in pairs]
+    return np.concatenate(lines)
+
+
+def traversals(
+    model: Autoencoder,
+    data: Dataset,
+    split: str,
+    number: int,
+    latents: Sequence[int],
+    values: Array,
+) -> Array:
+    """Return, for each latent, one image decoded with that latent at each value."""
+    images = data.split(split).images
+    if not 0 <= number < len(images):
+        raise UserError(f"no image {number}: {split} has 0 to {len(images) - 1}")
+    rows = [model.traverse(images[number], latent, values) for latent in latents]
+    return np.concatenate(rows)
+
+
+def liveliest(kl_per_latent: Sequence[float], count: int) -> list[int]:
+    """Return the latents with the largest KL, largest first."""
+    return [int(i) for i in np.argsort(kl_per_latent)[::-1][:count]]
+
+
+def curve(metrics: Sequence[dict[str, Any]], term: str) -> bytes:
+    """Draw one term over the epochs, training and validation, as SVG."""
+    import io
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "font.family": "sans-serif",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "svg.hashsalt": "minivae",
+        "svg.fonttype": "none",
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(3.4, 2.5), layout="constrained")
+        axes = figure.add_subplot()
+        epochs = [line["epoch"] for line in metrics]
+        for part, look in CURVE_STYLES.items():
+            axes.plot(
+                epochs, [line[part][term] for line in metrics], label=part, **look
+            )
+        axes.set_title(f"{term}, nats per image", loc="left", fontsize=10)
+        axes.set_xlabel("epoch", fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.legend(frameon=False, fontsize=8)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return buffer.getvalue()

@@ -1,0 +1,231 @@
+"""What an autoencoder is: an encoder, a decoder, and what can be done with them.
+
+x (N, C, H, W) -> encoder -> code (N, Z) -> decoder -> image or its parameters
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from minivae import nn
+from minivae.backend import Array, xp_of
+from minivae.distributions import (
+    Decoded,
+    DiagGaussian,
+    Likelihood,
+    NoiseLike,
+    likelihood_named,
+    normal_noise,
+)
+from minivae.errors import UserError
+from minivae.ops.losses import Reduction
+from minivae.random import Noise, Stream
+from minivae.tensor import Parameter, Tensor, no_grad
+
+
+class LossTerms(NamedTuple):
+    """loss = recon + beta * kl, in nats per image; `kl` is None where there is none."""
+
+    loss: Tensor
+    recon: Tensor
+    kl: Tensor | None
+
+
+class Autoencoder(nn.Module, ABC):
+    """The shared part: layers, likelihood, and everything that only needs a mean code.
+
+    `encoder` ends in the last hidden layer; what comes after it is the subclass's.
+    `likelihood` may be left None: `mv.fit` then chooses by the data.
+    """
+
+    name: ClassVar[str]
+    has_kl: ClassVar[bool]
+    beta: float = 1.0
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        latent: int = 20,
+        hidden: tuple[int, ...] = (400,),
+        likelihood: str | None = None,
+        seed: int = 0,
+        *,
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        if len(shape) != 3 or min(shape) < 1:
+            raise UserError(f"shape is (channels, height, width), not {shape}")
+        if latent < 1:
+            raise UserError(f"a model needs at least one latent, not {latent}")
+        if not hidden or min(hidden) < 1:
+            raise UserError(f"hidden layers need at least one unit each, not {hidden}")
+        self.shape, self.latent, self.hidden = tuple(shape), latent, tuple(hidden)
+        self.activation, self.dropout, self.seed = activation, dropout, seed
+        self.likelihood_name: str | None = None
+        D, noise = math.prod(shape), Noise(seed, Stream.INITIALISE)
+        layers = nn.hidden_layers((D, *hidden), activation, dropout, noise)
+        self.encoder = nn.Sequential(nn.Flatten(), *layers)
+        self.add_heads(noise)
+        layers = nn.hidden_layers((latent, *hidden[::-1]), activation, dropout, noise)
+        output = nn.Linear(hidden[0], D, noise)
+        self.decoder = nn.Sequential(*layers, output, nn.Unflatten(shape))
+        if likelihood is not None:
+            self.use_likelihood(likelihood)
+        self.name_parameters()
+
+    @abstractmethod
+    def add_heads(self, noise: Noise) -> None:
+        """Add the layers between the last hidden layer and the code."""
+
+    def use_likelihood(self, name: str) -> None:
+        """Set how images are compared; "gaussian" adds its learned log variance."""
+        self.likelihood_name = likelihood_named(name).name
+        if name == "gaussian" and not hasattr(self, "recon_logvar"):
+            self.recon_logvar = Parameter(np.zeros((), np.float32), "recon_logvar")
+
+    def config(self) -> dict[str, Any]:
+        """Return what it takes to build this model again (without its weights)."""
+        return {
+            "model": self.name,
+            "shape": list(self.shape),
+            "latent": self.latent,
+            "hidden": list(self.hidden),
+            "likelihood": self.likelihood_name,
+            "seed": self.seed,
+            "activation": self.activation,
+            "dropout": self.dropout,
+        }
+
+    # What a subclass says
+
+    @abstractmethod
+    def encode(self, x: Tensor | Array, dropout: Noise | None = None) -> Any:
+        """Return the code of images: a tensor (N, Z), or a distribution over codes."""
+
+    @abstractmethod
+    def code(self, x: Tensor | Array) -> Tensor:
+        """Return the mean code (N, Z), deterministically."""
+
+    @abstractmethod
+    def loss_terms(
+        self,
+        x: Tensor | Array,
+        noise: NoiseLike | None = None,
+        *,
+        warmth: float = 1.0,
+        dropout: Noise | None = None,
+        reduction: Reduction = "mean",
+    ) -> LossTerms:
+        """Return recon, kl and loss = recon + warmth * beta * kl for a batch.
+
+        `noise` is the latents' (an array, or a `Noise` to draw it from); `dropout`, if
+        given, is the dropout layers'. `warmth` is the KL warm-up's factor in [0, 1].
+        """
+
+    # What follows from that
+
+    def hidden_code(self, x: Tensor | Array, dropout: Noise | None) -> Tensor:
+        """Return the last hidden layer of the encoder; checks the images' shape."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise UserError(
+                f"this model takes images (N, {', '.join(map(str, self.shape))}), "
+                f"not {tuple(x.shape)}"
+            )
+        return self.encoder(self.here(x), dropout)
+
+    def decode(self, z: Tensor | Array, dropout: Noise | None = None) -> Decoded:
+        """Return logits, a mean image, or mean and logvar, as the likelihood needs."""
+        decoded = self.decoder(self.here(z), dropout)
+        if self.likelihood_name == "gaussian":
+            return DiagGaussian(decoded, self.recon_logvar)
+        return decoded
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The likelihood; raises `UserError` while none was chosen."""
+        if self.likelihood_name is None:
+            raise UserError(
+                "this model has no likelihood yet: give one (likelihood='bernoulli'), "
+                "or let mv.fit choose by the data"
+            )
+        return likelihood_named(self.likelihood_name)
+
+    def here(self, x: Any) -> Any:
+        """Return the tensor or array `x` on the model's device."""
+        if isinstance(x, Tensor):
+            return x
+        return xp_of(self.parameters()[0].data).asarray(x)
+
+    def recon(
+        self, z: Tensor, x: Tensor | Array, dropout: Noise | None, how: Reduction
+    ) -> Tensor:
+        """Return the reconstruction term of codes `z` for images `x`."""
+        return self.likelihood.recon(self.decode(z, dropout), x, reduction=how)
+
+    @no_grad()
+    def picture(self, z: Tensor | Array) -> Array:
+        """Decode codes (N, Z) to mean images (N, C, H, W)."""
+        return self.likelihood.mean(self.decode(z)).numpy()
+
+    def codes(self, x: Tensor | Array, noise: NoiseLike | None) -> Tensor:
+        """Return mean codes, or with `noise` sampled ones where there are any."""
+        encoded = self.encode(x)
+        if noise is not None and isinstance(encoded, DiagGaussian):
+            return encoded.sample(noise)
+        return self.code(x)
+
+    @no_grad()
+    def embed(
+        self, x: Array, *, mean: bool = True, noise: NoiseLike | None = None
+    ) -> Array:
+        """Return the codes (N, Z) of images: means, or draws with `mean=False`."""
+        return self.codes(x, _noise_if_sampled(mean, noise)).numpy()
+
+    @no_grad()
+    def reconstruct(
+        self, x: Array, *, mean: bool = True, noise: NoiseLike | None = None
+    ) -> Array:
+        """Return mean images decoded from the codes of `x`: mean codes, or draws."""
+        return self.picture(self.codes(x, _noise_if_sampled(mean, noise)))
+
+    def sample(self, n: int, noise: NoiseLike) -> Array:
+        """Decode n draws z ~ N(0, I) to mean images.
+
+        For a VAE that is its model of the data. An AE has no distribution over codes:
+        what it decodes here need not look like anything.
+        """
+        if n < 1:
+            raise UserError(f"cannot draw {n} samples")
+        like = Tensor(np.zeros((n, self.latent), self.dtype))
+        return self.picture(normal_noise(noise, like))
+
+    def interpolate(self, start: Array, end: Array, steps: int = 8) -> Array:
+        """Decode the straight line between the mean codes of two images (C, H, W)."""
+        if steps < 2:
+            raise UserError(f"a line needs at least its two ends, not {steps} steps")
+        first, last = self.embed(np.stack([start, end]))
+        t = np.linspace(0, 1, steps, dtype=self.dtype)[:, None]
+        return self.picture((1 - t) * first + t * last)
+
+    def traverse(self, image: Array, latent: int, values: Array) -> Array:
+        """Decode the mean code of one image with one latent set to each of `values`."""
+        if not 0 <= latent < self.latent:
+            raise UserError(f"no latent {latent}: there are 0 to {self.latent - 1}")
+        z = np.repeat(self.embed(image[None]), len(values), axis=0)
+        z[:, latent] = values
+        return self.picture(z)
+
+    @property
+    def dtype(self) -> Any:
+        """The floating type of the parameters."""
+        return self.parameters()[0].dtype
+
+
+def _noise_if_sampled(mean: bool, noise: NoiseLike | None) -> NoiseLike | None:
+    if mean != (noise is None):
+        raise UserError("give noise exactly when sampling: mean=False, noise=...")
+    return noise

@@ -1,0 +1,276 @@
+"""Layers: parameters with names, and functions of tensors.
+
+A module's parameters are found by walking its attributes in the order in which they
+were set; there are no hooks. Names are PyTorch's ("encoder.1.weight"), so that weights
+can be carried across.
+
+No layer has a training mode. Dropout happens exactly where a `Noise` is handed to it
+(`layer(x, dropout=noise)`), and evaluation hands none.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minivae import backend, ops
+from minivae.backend import Array
+from minivae.errors import UserError
+from minivae.random import Noise
+from minivae.tensor import Op, Operand, Parameter, Tensor, mode
+
+Initialiser = Callable[[tuple[int, int], Noise], Array]
+
+active: list[Module] = []
+"""The modules whose code is running, outermost first; kept only while recording."""
+
+
+def glorot_uniform(shape: tuple[int, int], noise: Noise) -> Array:
+    """Draw from U(−a, a), a = √(6 / (in + out)). Glorot & Bengio 2010, eq. 16."""
+    return _uniform(shape, noise, math.sqrt(6 / sum(shape)))
+
+
+def he_uniform(shape: tuple[int, int], noise: Noise) -> Array:
+    """Draw from U(−a, a), a = √(6 / in), for relu. He et al. 2015, eq. 10."""
+    return _uniform(shape, noise, math.sqrt(6 / shape[1]))
+
+
+def _uniform(shape: tuple[int, int], noise: Noise, bound: float) -> Array:
+    return (2 * noise.uniform(shape) - 1) * np.float32(bound)
+
+
+class Module:
+    """Something with parameters, its own or those of the modules it is made of."""
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the modules among the attributes, in the order they were set."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield this module and all below it, by dotted name; its own is `prefix`."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Return every parameter by dotted name, in definition order."""
+        return {
+            f"{path}.{name}" if path else name: value
+            for path, module in self.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, Parameter)
+        }
+
+    def parameters(self) -> list[Parameter]:
+        """Return every parameter, in definition order."""
+        return list(self.named_parameters().values())
+
+    def name_parameters(self) -> None:
+        """Write each parameter's dotted name on it, for error messages and pictures."""
+        for name, parameter in self.named_parameters().items():
+            parameter.name = name
+
+    def to(self, *, dtype: DTypeLike | None = None, device: str | None = None) -> Any:
+        """Move the parameters to another precision or device; returns the module."""
+        for name, parameter in self.named_parameters().items():
+            if parameter.slot is not None:
+                raise UserError(f"{name} is in an optimizer's buffer: move it before")
+            data = parameter.data if dtype is None else parameter.data.astype(dtype)
+            parameter.data = data if device is None else backend.to_device(data, device)
+            parameter.version += 1
+        return self
+
+    def state(self) -> dict[str, Array]:
+        """Return a NumPy copy of every parameter, by name."""
+        return {n: p.numpy().copy() for n, p in self.named_parameters().items()}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Set every parameter from `state`; raises `UserError` if it does not fit."""
+        own = self.named_parameters()
+        if missing := own.keys() ^ state.keys():
+            raise UserError(f"parameters do not match: {', '.join(sorted(missing))}")
+        for name, parameter in own.items():
+            if state[name].shape != parameter.shape:
+                raise UserError(
+                    f"{name} is {parameter.shape} here, {state[name].shape} there"
+                )
+        for name, parameter in own.items():
+            parameter.assign(backend.xp_of(parameter.data).asarray(state[name]))
+
+
+class Layer(Module, ABC):
+    """A module that is a function of one tensor."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Compute the layer. Called through `layer(x)`, which may note the path."""
+
+    def __call__(self, x: Operand, dropout: Noise | None = None) -> Tensor:
+        """Apply the layer; dropout layers drop only if `dropout` gives the noise."""
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        if mode.observer is None:
+            return self.forward(x, dropout)
+        active.append(self)
+        try:
+            return self.forward(x, dropout)
+        finally:
+            active.pop()
+
+
+class Linear(Layer):
+    """z = x Wᵀ + b with weight (out, in) and bias (out,), which starts at 0."""
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        noise: Noise,
+        initialiser: Initialiser = glorot_uniform,
+    ) -> None:
+        self.weight = Parameter(initialiser((n_out, n_in), noise))
+        self.bias = Parameter(np.zeros(n_out, np.float32))
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Compute z (N, out) from x (N, in)."""
+        return ops.linear(x, self.weight, self.bias)
+
+
+class Dropout(Layer):
+    """Zero a fraction p of the elements, but only where noise is given."""
+
+    def __init__(self, p: float) -> None:
+        if not 0 <= p < 1:
+            raise UserError(f"dropout must be in [0, 1), not {p}")
+        self.p = p
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Drop by the next uniforms of `dropout`; without it, return x."""
+        if dropout is None or self.p == 0:
+            return x
+        u = backend.xp_of(x.data).asarray(dropout.uniform(x.shape, x.dtype))
+        return ops.dropout(x, u, p=self.p)
+
+
+class Activation(Layer):
+    """An elementwise op without parameters."""
+
+    op: ClassVar[Op[Any]]
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Apply the op to every element."""
+        return self.op(x)
+
+
+class ReLU(Activation):
+    """max(x, 0)."""
+
+    op = ops.relu
+
+
+class LeakyReLU(Activation):
+    """x where positive, else x / 100."""
+
+    op = ops.leaky_relu
+
+
+class ELU(Activation):
+    """x where positive, else exp(x) − 1."""
+
+    op = ops.elu
+
+
+class Tanh(Activation):
+    """Hyperbolic tangent."""
+
+    op = ops.tanh
+
+
+class Sigmoid(Activation):
+    """1 / (1 + exp(−x))."""
+
+    op = ops.sigmoid
+
+
+class Softplus(Activation):
+    """log(1 + exp x)."""
+
+    op = ops.softplus
+
+
+class Flatten(Layer):
+    """(N, ...) -> (N, D)."""
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Put all axes but the first into one."""
+        return ops.reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
+
+
+class Unflatten(Layer):
+    """(N, D) -> (N, *shape)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Give every row the shape of an image."""
+        return ops.reshape(x, shape=(x.shape[0], *self.shape))
+
+
+class Sequential(Layer):
+    """Layers one after another; their names are 0, 1, 2, ..."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = layers
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the layers by their index."""
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Apply the layers in order."""
+        for layer in self.layers:
+            x = layer(x, dropout)
+        return x
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "softplus": Softplus,
+}
+_LAYERS: list[type[Layer]] = [
+    Linear,
+    Dropout,
+    *ACTIVATIONS.values(),
+    Flatten,
+    Unflatten,
+    Sequential,
+]
+LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in _LAYERS}
+
+
+def hidden_layers(
+    sizes: tuple[int, ...], activation: str, dropout: float, noise: Noise
+) -> list[Layer]:
+    """Return Linear, activation (and Dropout) for each step of `sizes`."""
+    if activation not in ACTIVATIONS:
+        raise UserError(f"no activation {activation!r}; have {', '.join(ACTIVATIONS)}")
+    like_relu = activation in ("relu", "leaky_relu", "elu")
+    layers: list[Layer] = []
+    for n_in, n_out in pairwise(sizes):
+        initialiser = he_uniform if like_relu else glorot_uniform
+        layers += [Linear(n_in, n_out, noise, initialiser), ACTIVATIONS[activation]()]
+        if dropout:
+            layers.append(Dropout(dropout))
+    return layers

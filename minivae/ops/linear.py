@@ -1,0 +1,50 @@
+"""Matrix products: where nearly all of a dense network's arithmetic is."""
+
+from __future__ import annotations
+
+from minivae.backend import Array
+from minivae.errors import UserError
+from minivae.tensor import op
+
+
+@op("Z = X Y")
+def matmul(x: Array, y: Array) -> Array:
+    """Matrix product over the last two axes; leading axes broadcast."""
+    if x.ndim < 2 or y.ndim < 2:
+        raise UserError(f"matmul needs matrices, got shapes {x.shape} and {y.shape}")
+    return x @ y
+
+
+@matmul.vjp("x", "X̄ = Z̄ Yᵀ")
+def matmul_x(g: Array, z: Array, x: Array, y: Array) -> Array:
+    return g @ y.swapaxes(-1, -2)
+
+
+@matmul.vjp("y", "Ȳ = Xᵀ Z̄")
+def matmul_y(g: Array, z: Array, x: Array, y: Array) -> Array:
+    return x.swapaxes(-1, -2) @ g
+
+
+@op("Z = X Wᵀ + b")
+def linear(x: Array, weight: Array, bias: Array) -> Array:
+    """Affine map of rows: x (N, in), weight (out, in), bias (out,) -> z (N, out)."""
+    if x.ndim != 2 or x.shape[1] != weight.shape[1]:
+        raise UserError(f"linear of x {x.shape} with a weight {weight.shape} (out, in)")
+    z = x @ weight.T
+    z += bias
+    return z
+
+
+@linear.vjp("x", "X̄ = Z̄ W")
+def linear_x(g: Array, z: Array, x: Array, weight: Array, bias: Array) -> Array:
+    return g @ weight
+
+
+@linear.vjp("weight", "W̄ = Z̄ᵀ X")
+def linear_weight(g: Array, z: Array, x: Array, weight: Array, bias: Array) -> Array:
+    return g.T @ x
+
+
+@linear.vjp("bias", "b̄ = Σₙ z̄ₙ")
+def linear_bias(g: Array, z: Array, x: Array, weight: Array, bias: Array) -> Array:
+    return g.sum(axis=0)

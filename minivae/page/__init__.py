@@ -1,0 +1,1 @@
+"""HTML pages: one file each, nothing fetched, nothing run."""

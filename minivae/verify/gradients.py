@@ -1,0 +1,126 @@
+"""The gradient checks of everything: ops, layers, and models whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minivae import gradcheck, nn
+from minivae.backend import Array
+from minivae.errors import UserError
+from minivae.gradcheck import Claim
+from minivae.models import MODELS, Autoencoder, build
+from minivae.random import Noise, Stream
+from minivae.tensor import Parameter, Tensor
+from minivae.verify.op_cases import cases
+
+SMALL = {"shape": (1, 3, 4), "hidden": (10,), "latent": 3}
+FULL = {"shape": (1, 28, 28), "hidden": (400,), "latent": 20}
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model as it is checked: with a likelihood, and options of its own."""
+
+    model: str
+    likelihood: str
+    options: dict[str, Any]
+
+
+VARIANTS = [
+    Variant("ae", "squared_error", {}),
+    Variant("ae", "soft_bce", {"activation": "tanh", "dropout": 0.2}),
+    Variant("vae", "bernoulli", {}),
+    Variant("vae", "gaussian", {"activation": "elu"}),
+    Variant("betavae", "bernoulli", {"beta": 4.0}),
+    Variant("betavae", "soft_bce", {"beta": 0.5, "dropout": 0.2}),
+]
+
+
+def claims(model: str | None = None) -> Iterator[Claim]:
+    """Yield the claims of every op, layer and model, or those of one model."""
+    if model is not None and model not in MODELS:
+        raise UserError(f"no model {model!r}; have {', '.join(MODELS)}")
+    if model is None:
+        yield from op_claims()
+        yield from layer_claims()
+    for variant in VARIANTS:
+        if model in (None, variant.model):
+            yield from model_claims(variant)
+
+
+def op_claims(only: str | None = None) -> Iterator[Claim]:
+    """Yield a claim for every input of every op (or of one), in every case."""
+    for case in cases():
+        if only in (None, case.op):
+            name = f"op/{case.op}/{case.label}"
+            yield from gradcheck.check(case.f, case.inputs, name=name)
+
+
+def layer_claims() -> Iterator[Claim]:
+    """Yield claims for every layer: its parameters, and its input."""
+    noise = Noise(3, Stream.CHECK)
+    for name, make in LAYER_CASES.items():
+        layer = make(noise).to(dtype=np.float64)
+        x = Parameter(noise.normal((BATCH, 2, 3), np.float64))
+        parameters = {"x": x, **layer.named_parameters()}
+
+        def apply(layer: nn.Layer = layer, x: Parameter = x) -> Tensor:
+            flat = x if isinstance(layer, nn.Flatten) else x.reshape(BATCH, 6)
+            return layer(flat, Noise(5, Stream.DROPOUT))
+
+        yield from gradcheck.check_parameters(apply, parameters, name=f"layer/{name}")
+
+
+def _maker(activation: type[nn.Activation]) -> Callable[[Noise], nn.Layer]:
+    return lambda noise: activation()
+
+
+LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
+    "Linear": lambda noise: nn.Linear(6, 5, noise),
+    "Dropout": lambda noise: nn.Dropout(0.3),
+    **{layer.__name__: _maker(layer) for layer in nn.ACTIVATIONS.values()},
+    "Flatten": lambda noise: nn.Flatten(),
+    "Unflatten": lambda noise: nn.Unflatten((1, 2, 3)),
+    "Sequential": lambda noise: nn.Sequential(
+        nn.Linear(6, 4, noise), nn.Tanh(), nn.Dropout(0.3), nn.Linear(4, 3, noise)
+    ),
+}
+
+
+def model_claims(variant: Variant) -> Iterator[Claim]:
+    """Yield claims for a small model by element, and for a full one by direction."""
+    label = f"model/{variant.model}/{variant.likelihood}"
+    model, loss = _model_loss(variant, SMALL)
+    parameters = model.named_parameters()
+    yield from gradcheck.check_parameters(loss, parameters, name=f"{label}/small")
+    model, loss = _model_loss(variant, FULL)
+    parameters = model.named_parameters()
+    yield gradcheck.check_directions(loss, parameters, name=f"{label}/full")
+
+
+def _model_loss(
+    variant: Variant, size: dict[str, Any]
+) -> tuple[Autoencoder, Callable[[], Tensor]]:
+    """Return a float64 model and its loss on one batch under one fixed noise."""
+    options = {**size, **variant.options, "likelihood": variant.likelihood}
+    model = build(variant.model, **options, seed=1).to(dtype=np.float64)
+    noise = Noise(2, Stream.CHECK)
+    for parameter in model.parameters():  # biases too must not be 0: relu has a kink
+        parameter.assign(
+            parameter.data + 0.1 * noise.normal(parameter.shape, np.float64)
+        )
+    x: Array = noise.uniform((BATCH, *model.shape), np.float64)
+    if variant.likelihood == "bernoulli":
+        x = (x < 0.5).astype(np.float64)
+    eps = noise.normal((BATCH, model.latent), np.float64)
+
+    def loss() -> Tensor:
+        dropout = Noise(5, Stream.DROPOUT) if model.dropout else None
+        return model.loss_terms(x, eps, dropout=dropout).loss
+
+    return model, loss
