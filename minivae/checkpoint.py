@@ -25,20 +25,26 @@ from minivae.errors import UserError
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
+REQUIRED = {  # of CONFIG: what reading a run needs
+    "model": ("model", "shape"),
+    "train": ("seed",),
+    "data": ("source", "data_dir", "sha256"),
+    "versions": (),
+}
 MOMENT = "optimizer."  # prefix of the moments' names in LAST
 
 
 def prepare(folder: Path) -> None:
     """Make `folder` ready for a run; raises `UserError` if one is there already."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: give a folder for the run")
-    held = [name for name in (CONFIG, METRICS, BEST, LAST) if (folder / name).exists()]
-    if held:
-        raise UserError(
-            f"{folder} holds a run already ({held[0]}): give another folder, or remove "
-            "it yourself"
-        )
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file: give a folder for the run")
+        files = (CONFIG, METRICS, BEST, LAST)
+        if held := [name for name in files if (folder / name).exists()]:
+            raise UserError(
+                f"{folder} holds a run already ({held[0]}): give another folder, or "
+                "remove it yourself"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
@@ -62,8 +68,8 @@ def write(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document, with keys in a fixed order."""
-    write(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+    """Write a JSON document, with keys in the order in which they were set."""
+    write(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def write_lines(path: Path, values: Sequence[Any]) -> None:
@@ -110,8 +116,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict) or "model" not in config or "data" not in config:
-        raise UserError(f"{path} is not the configuration of a run")
+    for group, keys in REQUIRED.items():
+        held = config.get(group) if isinstance(config, dict) else None
+        if not isinstance(held, dict) or not held.keys() >= set(keys):
+            raise UserError(
+                f"{path} is not the configuration of a run: {group!r} is not complete"
+            )
     return config
 
 
@@ -119,8 +129,11 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run's metrics, one an epoch."""
     path = folder / METRICS
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a run: it has no {METRICS}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} has a line that is not JSON: {error}") from error
+    if not lines or not all(isinstance(x, dict) and "validation" in x for x in lines):
+        raise UserError(f"{path} does not hold one object for each epoch")
+    return lines

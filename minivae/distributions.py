@@ -92,14 +92,16 @@ Decoded = Tensor | DiagGaussian
 class Likelihood:
     """How a decoder's output is compared with an image.
 
-    `recon` gives nats per image; `mean` the image that is shown. `is_density` says
-    whether it is −log of a normalised density: only then may there be talk of an ELBO.
+    `recon` gives a number per image, in its `unit`; `mean` the image that is shown.
+    `is_density` says whether it is −log of a normalised density: only then may there be
+    talk of an ELBO.
     """
 
     name: str
     is_density: bool
     recon: Callable[..., Tensor]
     mean: Callable[[Any], Tensor]
+    unit: str = "nats"
 
 
 def _gaussian_recon(
@@ -118,7 +120,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
         Likelihood("bernoulli", True, ops.bernoulli_nll, ops.sigmoid),
         Likelihood("soft_bce", False, ops.soft_bce, ops.sigmoid),
         Likelihood("gaussian", True, _gaussian_recon, lambda decoded: decoded.mu),
-        Likelihood("squared_error", False, ops.squared_error, _itself),
+        Likelihood("squared_error", False, ops.squared_error, _itself, "squared error"),
     )
 }
 

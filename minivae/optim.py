@@ -2,7 +2,7 @@
 
 All parameters are packed into one flat buffer of values and one of gradients, in
 definition order; each parameter's `data` becomes a view of the first, its `slot` a view
-of the second. An update is then a few array operations on the whole model.
+of the second. An update is then one call of one kernel for the whole model.
 
 g is the gradient (clipped, with `weight_decay` times the value added), w the value, t
 the number of updates including this one.
@@ -14,6 +14,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
+
+import minivae_kernels as kernels
 
 from minivae.backend import Array, to_numpy, xp_of
 from minivae.errors import UserError
@@ -96,7 +98,7 @@ class Optimizer(ABC):
         self.values, self.gradients = pack(self.parameters)
         self.lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
         self.steps = 0
-        self.gradient_norm = math.nan
+        self.gradient_norm, self.scale = math.nan, 1.0
         xp = xp_of(self.values)
         self.moment = {name: xp.zeros_like(self.values) for name in self.moments}
 
@@ -111,13 +113,13 @@ class Optimizer(ABC):
         xp = xp_of(self.values)
         squares = (float(xp.vdot(g, g)) for g in (self.gradients[s] for s in spans))
         self.gradient_norm = math.sqrt(math.fsum(squares))
+        self.scale = 1.0
+        if self.clip_norm is not None and self.gradient_norm > self.clip_norm:
+            self.scale = self.clip_norm / self.gradient_norm
         self.steps += 1
         for span in spans:
-            w, g = self.values[span], self.gradients[span]
-            if self.clip_norm is not None and self.gradient_norm > self.clip_norm:
-                g = g * (self.clip_norm / self.gradient_norm)
-            moments = {name: array[span] for name, array in self.moment.items()}
-            self.update(w, self.decayed(w, g), **moments)
+            moments = (self.moment[name][span] for name in self.moments)
+            self.update(self.values[span], self.gradients[span], *moments)
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.assign(parameter.data)
@@ -133,13 +135,9 @@ class Optimizer(ABC):
             start += parameter.size
         return spans
 
-    def decayed(self, w: Array, g: Array) -> Array:
-        """Return the gradient of loss + ½ weight_decay |w|²."""
-        return g + self.weight_decay * w if self.weight_decay else g
-
     @abstractmethod
-    def update(self, w: Array, g: Array, **moments: Array) -> None:
-        """Change `w` and the moments in place, given the gradient `g`."""
+    def update(self, w: Array, g: Array, *moments: Array) -> None:
+        """Change `w` and the moments in place, given `scale` times the gradient `g`."""
 
     def state(self) -> dict[str, Array]:
         """Return NumPy copies of the moments, by name."""
@@ -179,12 +177,18 @@ class SGD(Optimizer):
             raise UserError("nesterov needs a momentum")
         self.momentum, self.nesterov = momentum, nesterov
 
-    def update(self, w: Array, g: Array, **moments: Array) -> None:
+    def update(self, w: Array, g: Array, *moments: Array) -> None:
         """Take one step along the momentum."""
-        b = moments["momentum_buffer"]
-        b *= self.momentum
-        b += g
-        w -= self.lr * (g + self.momentum * b if self.nesterov else b)
+        kernels.family("sgd")(
+            w,
+            g,
+            *moments,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            scale=self.scale,
+            decay=self.weight_decay,
+        )
 
 
 class Adagrad(Optimizer):
@@ -203,11 +207,17 @@ class Adagrad(Optimizer):
         super().__init__(parameters, lr, **options)
         self.eps = eps
 
-    def update(self, w: Array, g: Array, **moments: Array) -> None:
+    def update(self, w: Array, g: Array, *moments: Array) -> None:
         """Divide by the root of the sum of all squares so far."""
-        s = moments["sum"]
-        s += g * g
-        w -= self.lr * g / (xp_of(s).sqrt(s) + self.eps)
+        kernels.family("adagrad")(
+            w,
+            g,
+            *moments,
+            lr=self.lr,
+            eps=self.eps,
+            scale=self.scale,
+            decay=self.weight_decay,
+        )
 
 
 class RMSProp(Optimizer):
@@ -227,12 +237,18 @@ class RMSProp(Optimizer):
         super().__init__(parameters, lr, **options)
         self.alpha, self.eps = alpha, eps
 
-    def update(self, w: Array, g: Array, **moments: Array) -> None:
+    def update(self, w: Array, g: Array, *moments: Array) -> None:
         """Divide by the root of a running mean of squares."""
-        v = moments["square_avg"]
-        v *= self.alpha
-        v += (1 - self.alpha) * g * g
-        w -= self.lr * g / (xp_of(v).sqrt(v) + self.eps)
+        kernels.family("rmsprop")(
+            w,
+            g,
+            *moments,
+            lr=self.lr,
+            alpha=self.alpha,
+            eps=self.eps,
+            scale=self.scale,
+            decay=self.weight_decay,
+        )
 
 
 class Adam(Optimizer):
@@ -256,18 +272,25 @@ class Adam(Optimizer):
         super().__init__(parameters, lr, **options)
         self.betas, self.eps = betas, eps
 
-    def update(self, w: Array, g: Array, **moments: Array) -> None:
+    def update(self, w: Array, g: Array, *moments: Array) -> None:
         """Take one step of equal length everywhere, as far as the signs agree."""
-        m, v = moments["exp_avg"], moments["exp_avg_sq"]
         beta1, beta2 = self.betas
-        m *= beta1
-        m += (1 - beta1) * g
-        v *= beta2
-        v += (1 - beta2) * g * g
-        root = xp_of(v).sqrt(v)
-        root /= math.sqrt(1 - beta2**self.steps)
-        root += self.eps
-        w -= (self.lr / (1 - beta1**self.steps)) * m / root
+        kernels.family("adam")(
+            w,
+            g,
+            *moments,
+            rate=self.lr / (1 - beta1**self.steps),
+            beta1=beta1,
+            beta2=beta2,
+            root=math.sqrt(1 - beta2**self.steps),
+            eps=self.eps,
+            scale=self.scale,
+            **self.decays(),
+        )
+
+    def decays(self) -> dict[str, float]:
+        """Return the weight decay, inside the moments as part of the gradient."""
+        return {"decay": self.weight_decay}
 
 
 class AdamW(Adam):
@@ -276,10 +299,9 @@ class AdamW(Adam):
     Source: Loshchilov & Hutter 2019, algorithm 2.
     """
 
-    def decayed(self, w: Array, g: Array) -> Array:
-        """Shrink `w` itself and leave the gradient alone."""
-        w *= 1 - self.lr * self.weight_decay
-        return g
+    def decays(self) -> dict[str, float]:
+        """Return the share by which the weights shrink, apart from the gradient."""
+        return {"shrink": self.lr * self.weight_decay}
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from enum import IntEnum
 
-import minivae_kernels.philox as philox
+import minivae_kernels as kernels
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -61,16 +61,18 @@ class Noise:
     def words(self, count: int) -> Array:
         """Draw `count` 32-bit words."""
         first, count = self._advance((count,))
-        return philox.words(self.seed, self.stream, first, count)
+        return kernels.family("philox.words")(self.seed, self.stream, first, count)
 
     def uniform(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
         """Draw uniforms in (0, 1), odd multiples of 2**-24: the same in every dtype."""
         first, count = self._advance(shape)
-        drawn = philox.uniforms(self.seed, self.stream, first, count)
+        family = kernels.family("philox.uniforms")
+        drawn = family(self.seed, self.stream, first, count)
         return drawn.astype(dtype, copy=False).reshape(shape)
 
     def normal(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
         """Draw standard normals: in float32 the rounded numbers of float64."""
         first, count = self._advance(shape)
-        drawn = philox.normals(self.seed, self.stream, first, count)
+        family = kernels.family("philox.normals")
+        drawn = family(self.seed, self.stream, first, count)
         return drawn.astype(dtype, copy=False).reshape(shape)

@@ -18,7 +18,7 @@ import inspect
 import itertools
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -90,10 +90,8 @@ class Tensor:
     T = property(lambda self: ops.transpose(self))
 
     def __repr__(self) -> str:
-        origin = f", from {self.node.op.name}" if self.node else ""
-        named = f", name={self.name!r}" if self.name else ""
-        gradient = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({self.data}, dtype={self.dtype}{named}{gradient}{origin})"
+        origin = self.node.op.name if self.node else self.name or "leaf"
+        return f"Tensor({self.data}, {self.dtype}, {origin})"
 
     def numpy(self) -> Array:
         """Return the value as a NumPy array (copied from the device if need be)."""
@@ -239,29 +237,17 @@ class Op(Generic[Result]):
         self.forward_with_saves: Callable[..., Any] | None = None
         self.rules: dict[str, Rule] = {}
         self.joint = False  # whether one function is the rule of all inputs
-        self._check_inputs(constant)
+        if unknown := set(constant) - set(self.inputs):
+            raise TypeError(f"op {name} has no input {unknown}")
         update_wrapper(self, forward)
         Op.registry[name] = self
 
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.formula}>"
 
-    def _check_inputs(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name not in self.inputs:
-                raise TypeError(f"op {self.name} has no input {name}")
-            if name in self.rules:
-                raise TypeError(f"op {self.name} has a rule for {name} already")
-
     def vjp(self, name: str, formula: str) -> Callable[[Any], Any]:
         """Declare the rule of one input: `rule(g, out, [saved,] *inputs, **params)`."""
-        self._check_inputs([name])
-
-        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.rules[name] = Rule(formula, function)
-            return function
-
-        return declare
+        return self._declare({name: formula}, joint=False)
 
     def vjp_all(self, **formulas: str) -> Callable[[Any], Any]:
         """Declare one rule for all inputs, which share work; a formula for each.
@@ -269,11 +255,16 @@ class Op(Generic[Result]):
         It receives `needs`, a tuple that says which inputs want their adjoint, and
         returns a tuple over all inputs, None where nothing is wanted.
         """
-        self._check_inputs(formulas)
+        return self._declare(formulas, joint=True)
+
+    def _declare(self, formulas: dict[str, str], joint: bool) -> Callable[[Any], Any]:
+        for name in formulas:
+            if name not in self.inputs or name in (*self.rules, *self.constant):
+                raise TypeError(f"op {self.name}: no rule is due for an input {name}")
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.rules = {name: Rule(f, function) for name, f in formulas.items()}
-            self.joint = True
+            self.rules.update({n: Rule(f, function) for n, f in formulas.items()})
+            self.joint = joint
             return function
 
         return declare

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,12 +21,13 @@ import numpy as np
 from minivae import backend, checkpoint
 from minivae.backend import Array
 from minivae.data import Dataset
+from minivae.distributions import NoiseLike
 from minivae.errors import UserError
 from minivae.models import Autoencoder, build
 from minivae.optim import OPTIMIZERS, SCHEDULES, Optimizer, scheduled_lr
 from minivae.progress import Progress
 from minivae.random import Noise, Stream
-from minivae.tensor import no_grad
+from minivae.tensor import Parameter, no_grad
 
 DEVICES = ("cpu", "cuda")
 EVALUATION_SEED = 0  # evaluation draws the same noise for every model and run
@@ -67,8 +68,19 @@ class Options:
         ):
             if chosen not in names:
                 raise UserError(f"no {kind} {chosen!r}; have {', '.join(names)}")
+        Noise(self.seed)
+        self.make_optimizer([Parameter(np.zeros(1))])
         if self.device == "cuda":
             backend.cuda_library()
+
+    def make_optimizer(self, parameters: Sequence[Parameter]) -> Optimizer:
+        """Return the optimizer of these options; raises `UserError` for bad ones."""
+        return OPTIMIZERS[self.optimizer](
+            parameters,
+            self.lr,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
 
 
 @dataclass
@@ -125,12 +137,13 @@ def fit(
             "versions": _versions(),
         }
         run = Run(model, config, path=folder)
-        if folder is not None:
-            checkpoint.write_json(folder / checkpoint.CONFIG, config)
         training = _Training.begin(run, data, chosen)
-        with Progress(
-            chosen.epochs, training.steps_per_epoch, model.has_kl, quiet
-        ) as progress:
+        with (
+            Progress(
+                chosen.epochs, training.steps_per_epoch, model.has_kl, quiet
+            ) as progress,
+            np.errstate(over="ignore", invalid="ignore"),  # told once, as a UserError
+        ):
             while training.epoch < chosen.epochs and not training.stopped:
                 training.run_epoch(progress)
         model.load_state(training.best_weights)
@@ -189,17 +202,11 @@ class _Training:
     @classmethod
     def begin(cls, run: Run, data: Dataset, options: Options) -> _Training:
         """Set up a training before its first step."""
-        optimizer = OPTIMIZERS[options.optimizer](
-            run.model.parameters(),
-            options.lr,
-            weight_decay=options.weight_decay,
-            clip_norm=options.clip_norm,
-        )
         return cls(
             run,
             data,
             options,
-            optimizer,
+            options.make_optimizer(run.model.parameters()),
             latent=Noise(options.seed, Stream.LATENT),
             dropout=Noise(options.seed, Stream.DROPOUT) if run.model.dropout else None,
             order=np.random.default_rng(options.seed),
@@ -239,9 +246,15 @@ class _Training:
             "train": _terms(model, *(sums / len(images))),
             "validation": validate(model, self.data.validation.images),
         }
+        objective = line["validation"]["objective"]
+        if not math.isfinite(objective):
+            raise UserError(
+                f"the validation objective became {objective} in epoch {self.epoch}: "
+                "try a smaller learning rate, or clip the gradient"
+            )
         self.run.metrics.append(line)
-        if line["validation"]["objective"] < self.best_objective:
-            self.best_objective = line["validation"]["objective"]
+        if objective < self.best_objective:
+            self.best_objective = objective
             self.best_epoch, self.best_weights = self.epoch, model.state()
         if self.run.path is not None:
             self.save(self.run.path)
@@ -253,7 +266,9 @@ class _Training:
             )
 
     def save(self, folder: Path) -> None:
-        """Write the weights, the moments, the metrics, and what else goes on."""
+        """Write options, weights, moments, metrics, and what else goes on."""
+        if self.epoch == 1:  # not sooner: what fails before has left no run behind
+            checkpoint.write_json(folder / checkpoint.CONFIG, self.run.config)
         if self.best_epoch == self.epoch:
             checkpoint.write_tensors(folder / checkpoint.BEST, self.best_weights)
         moments = {
@@ -278,7 +293,7 @@ def train_step(
     model: Autoencoder,
     optimizer: Optimizer,
     x: Array,
-    noise: Noise,
+    noise: NoiseLike,
     warmth: float = 1.0,
     dropout: Noise | None = None,
 ) -> tuple[float, float]:

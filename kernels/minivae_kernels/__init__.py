@@ -1,4 +1,46 @@
-"""The hot paths of minivae, each beside its NumPy reference.
+"""The hot paths of minivae, each a ladder from its reference to its fastest kernel.
 
-This package never imports `minivae`.
+    family("bernoulli")(logits, target, scale)
+
+A family is loaded, and with it Numba, when it is first asked for. This package never
+imports `minivae`.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from minivae_kernels.family import CannotRunError, Cost, Family, Rung
+
+MODULES = {
+    "philox.words": "philox",
+    "philox.uniforms": "philox",
+    "philox.normals": "philox",
+    "bernoulli": "bernoulli",
+    "gaussian.forward": "gaussian",
+    "gaussian.backward": "gaussian",
+    "sgd": "descent",
+    "adagrad": "descent",
+    "rmsprop": "descent",
+    "adam": "adam",
+    "colsum": "colsum",
+    "bias_activation": "bias_activation",
+}
+"""The module of each family, which has the name of its source file."""
+
+
+def family(name: str) -> Family:
+    """Return a family by name."""
+    try:
+        return Family.registry[name]
+    except KeyError:
+        import_module(f"minivae_kernels.{MODULES[name]}")
+        return Family.registry[name]
+
+
+def families() -> list[Family]:
+    """Return every family, all of them loaded."""
+    return [family(name) for name in MODULES]
+
+
+__all__ = ["MODULES", "CannotRunError", "Cost", "Family", "Rung", "families", "family"]

@@ -12,8 +12,14 @@ section 3.3; known answers in the Random123 distribution, `tests/kat_vectors`.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from minivae_kernels.cpu import by_rows, inlined, kernel
+from minivae_kernels.family import Cost, Family
 
 Words = NDArray[np.uint32]
 
@@ -43,7 +49,32 @@ def philox4x32(
     return c0, c1, c2, c3
 
 
-def words(seed: int, stream: int, first: int, count: int) -> Words:
+def words_cost(seed: int, stream: int, first: int, count: int) -> Cost:
+    """Write the words; per word 5 multiplications and 10 bit operations."""
+    return Cost(bytes=4 * count, flops=40 * count)
+
+
+def normals_cost(seed: int, stream: int, first: int, count: int) -> Cost:
+    """Write float64; per number its word, half a log, half a root, a sine."""
+    return Cost(bytes=8 * count, flops=80 * count)
+
+
+words = Family(
+    "philox.words",
+    "word i = Philox(counter = (i div 4, stream), key = seed)[i mod 4]",
+    words_cost,
+)
+uniforms = Family("philox.uniforms", "u = (2 ⌊word / 2⁹⌋ + 1) 2⁻²⁴", words_cost)
+normals = Family(
+    "philox.normals", "z = √(−2 log u) cos 2πv,  √(−2 log u) sin 2πv", normals_cost
+)
+
+
+# References
+
+
+@words.reference
+def words_numpy(seed: int, stream: int, first: int, count: int) -> Words:
     """Return `count` words of a stream, from element `first` on.
 
     Element i is word i mod 4 of the counter (i div 4, stream) under the key `seed`:
@@ -64,17 +95,28 @@ def words(seed: int, stream: int, first: int, count: int) -> Words:
     return out.reshape(-1)[offset : offset + count]
 
 
-def uniforms(seed: int, stream: int, first: int, count: int) -> NDArray[np.float32]:
+@uniforms.reference
+def uniforms_numpy(
+    seed: int, stream: int, first: int, count: int
+) -> NDArray[np.float32]:
     """Return `count` uniforms: the odd multiples of 2**-24 in (0, 1).
 
     u = (2 * (word >> 9) + 1) * 2**-24 is exact in float32 on every machine, and never
     0 or 1.
     """
-    odd = ((words(seed, stream, first, count) >> np.uint32(9)) << np.uint32(1)) | 1
+    return as_uniforms(words(seed, stream, first, count))
+
+
+def as_uniforms(drawn: Words) -> NDArray[np.float32]:
+    """Return the uniform of each word."""
+    odd = ((drawn >> np.uint32(9)) << np.uint32(1)) | np.uint32(1)
     return odd.astype(np.float32) * np.float32(2.0**-24)
 
 
-def normals(seed: int, stream: int, first: int, count: int) -> NDArray[np.float64]:
+@normals.reference
+def normals_numpy(
+    seed: int, stream: int, first: int, count: int
+) -> NDArray[np.float64]:
     """Return `count` standard normals by Box and Muller (1958), in float64.
 
     Elements 2j and 2j + 1 share the uniforms u, v of the same numbers: r cos(2 pi v)
@@ -87,3 +129,90 @@ def normals(seed: int, stream: int, first: int, count: int) -> NDArray[np.float6
     angle = 2 * np.pi * u[:, 1]
     z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     return z.reshape(-1)[first - begin : first - begin + count]
+
+
+# Compiled: one counter at a time, its words never leave the registers
+
+
+@words.rung(1, runs_on="cpu", idea="ten rounds in registers, a block at a time")
+def words_numba(seed: int, stream: int, first: int, count: int) -> Words:
+    """The same words as the reference, bit for bit."""
+    return _drawn(_words_loop, np.uint32, 4, seed, stream, first, count)
+
+
+@uniforms.rung(1, runs_on="cpu", idea="no array of words in between")
+def uniforms_numba(
+    seed: int, stream: int, first: int, count: int
+) -> NDArray[np.float32]:
+    """The same uniforms as the reference, bit for bit."""
+    return _drawn(_uniforms_loop, np.float32, 4, seed, stream, first, count)
+
+
+@normals.rung(1, runs_on="cpu", idea="two normals from two words, in one pass")
+def normals_numba(
+    seed: int, stream: int, first: int, count: int
+) -> NDArray[np.float64]:
+    """The same normals as the reference, up to the last digits of log, cos and sin."""
+    return _drawn(_normals_loop, np.float64, 8, seed, stream, first, count)
+
+
+def _drawn(
+    loop: Any, dtype: Any, size: int, seed: int, stream: int, first: int, count: int
+) -> NDArray[Any]:
+    """Run a loop over whole blocks of four, and cut out what was asked for."""
+    first_block, last_block = first // 4, -(-(first + count) // 4)
+    blocks = last_block - first_block
+    out = np.empty((blocks, 4), dtype)
+    key = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    position = np.uint64(first_block), np.uint32(stream)
+    by_rows(loop, blocks, 16 * size * blocks, *position, *key, out)
+    offset = first - 4 * first_block
+    return out.reshape(-1)[offset : offset + count]
+
+
+@inlined
+def _block(index, stream, k0, k1):  # type: ignore[no-untyped-def]
+    """The four words of block `index`, as in `philox4x32`."""
+    c0, c1 = np.uint32(index & LOW), np.uint32(index >> SHIFT)
+    c2, c3 = stream, np.uint32(0)
+    for _ in range(ROUNDS):
+        p0 = np.uint64(c0) * MULTIPLIERS[0]
+        p1 = np.uint64(c2) * MULTIPLIERS[1]
+        c0 = np.uint32(np.uint32(p1 >> SHIFT) ^ c1 ^ k0)
+        c2 = np.uint32(np.uint32(p0 >> SHIFT) ^ c3 ^ k1)
+        c1, c3 = np.uint32(p1 & LOW), np.uint32(p0 & LOW)
+        k0, k1 = np.uint32(k0 + WEYL[0]), np.uint32(k1 + WEYL[1])
+    return c0, c1, c2, c3
+
+
+@inlined
+def _uniform(word):  # type: ignore[no-untyped-def]
+    odd = ((word >> np.uint32(9)) << np.uint32(1)) | np.uint32(1)
+    return np.float32(odd) * np.float32(2.0**-24)
+
+
+@kernel
+def _words_loop(start, stop, first_block, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+    for b in range(start, stop):
+        w = _block(first_block + np.uint64(b), stream, k0, k1)
+        for i in range(4):
+            out[b, i] = w[i]
+
+
+@kernel
+def _uniforms_loop(start, stop, first_block, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+    for b in range(start, stop):
+        w = _block(first_block + np.uint64(b), stream, k0, k1)
+        for i in range(4):
+            out[b, i] = _uniform(w[i])
+
+
+@kernel
+def _normals_loop(start, stop, first_block, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+    for b in range(start, stop):
+        w = _block(first_block + np.uint64(b), stream, k0, k1)
+        for i in range(0, 4, 2):
+            radius = math.sqrt(-2.0 * math.log(np.float64(_uniform(w[i]))))
+            angle = 2.0 * math.pi * np.float64(_uniform(w[i + 1]))
+            out[b, i] = radius * math.cos(angle)
+            out[b, i + 1] = radius * math.sin(angle)

@@ -5,6 +5,7 @@ Everything a user can get wrong ends in one line on stderr and exit code 2.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,14 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # formulas are Unicode, whatever the locale
             stream.reconfigure(encoding="utf-8")
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="minivae",
-            description="Autoencoders from scratch: train, look, step through, check.",
-            args=list(sys.argv[1:] if arguments is None else arguments) or ["--help"],
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        try:
+            code = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS,
+                prog="minivae",
+                description="Autoencoders from scratch: train, look, step, check.",
+                args=given or ["--help"],
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         print(f"minivae: {error}", file=sys.stderr)
         sys.exit(2)
@@ -48,6 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("minivae: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        sys.stderr.close()
+        _give_up_stdout()
         sys.exit(0)
+    except OSError as error:
+        print(f"minivae: {error}", file=sys.stderr)
+        _give_up_stdout()
+        sys.exit(2)
     sys.exit(code or 0)
+
+
+def _give_up_stdout() -> None:
+    """If stdout takes no more, let Python's own flush at exit go nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

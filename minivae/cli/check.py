@@ -67,7 +67,7 @@ def step(
     beta: float | None = None,
     lr: float = 0.01,
     seed: int = 0,
-    plain: bool = True,
+    plain: bool = False,
 ) -> None:
     """Take one training step of a tiny model apart: forward, backward, update.
 
@@ -76,7 +76,7 @@ def step(
         beta: weight of the KL, for a betavae (4 if not given)
         lr: learning rate of the Adam step
         seed: of the weights, the images and the noise
-        plain: print the whole walk as text (the one view there is)
+        plain: print the whole walk as text (the one view there is, also without this)
     """
     import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -82,6 +83,7 @@ def interpolate(
     """
     from minivae.evaluate import pictures
 
+    _check_count("pairs", len(pairs))
     loaded, images = load(run, data_dir)
     lines = pictures.interpolations(loaded.model, images, split, pairs, steps)
     _write(lines, steps, out or run / "figures" / "interpolations")
@@ -114,6 +116,8 @@ def traverse(
     from minivae.evaluate import pictures
 
     _check_count("steps", steps)
+    if not math.isfinite(span):
+        raise UserError(f"span must be a finite number, not {span}")
     loaded, images = load(run, data_dir)
     chosen = latents or tuple(range(loaded.model.latent))
     values = np.linspace(-span, span, steps, dtype=np.float32)

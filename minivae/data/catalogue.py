@@ -43,11 +43,13 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     )
 
 
-def _split(images: Array, labels: Array) -> Parts:
+def _split(images: Array, labels: Array, source: str) -> Parts:
     """Split 8 : 1 : 1 by one fixed permutation."""
     N = len(images)
     if N < 10:
-        raise UserError(f"{N} images are too few to split in three: 10 are needed")
+        raise UserError(
+            f"{source}: {N} images are too few to split in three, 10 are needed"
+        )
     order = np.random.default_rng(0).permutation(N)
     tenth = N // 10
     edges = (N - 2 * tenth, N - tenth)
@@ -55,7 +57,7 @@ def _split(images: Array, labels: Array) -> Parts:
 
 
 def _fashion10k(data_dir: str | Path | None) -> Parts:
-    return _split(*_read_pair(PACKAGED, "t10k"))
+    return _split(*_read_pair(PACKAGED, "t10k"), "fashion10k")
 
 
 def _digits(data_dir: str | Path | None) -> Parts:
@@ -63,7 +65,7 @@ def _digits(data_dir: str | Path | None) -> Parts:
 
     digits = load_digits()
     images = (digits.images / 16).astype(np.float32)[:, None]
-    return _split(images, digits.target.astype(np.int64))
+    return _split(images, digits.target.astype(np.int64), "digits")
 
 
 def _idx_set(name: str, data_dir: str | Path | None) -> Parts:
@@ -77,7 +79,7 @@ def _idx_set(name: str, data_dir: str | Path | None) -> Parts:
             continue
         test = _read_pair(folder, "t10k")
         if not _find(folder, "train-images-idx3-ubyte"):
-            return _split(*test)
+            return _split(*test, str(folder))
         images, labels = _read_pair(folder, "train")
         if images.shape[1:] != test[0].shape[1:]:
             raise UserError(
@@ -125,7 +127,8 @@ def _own_file(path: Path) -> Parts:
     images = as_images(images, str(path))
     if labels is None:
         labels = np.zeros(len(images), np.int64)
-    return _split(images, check_labels(labels, len(images), str(path)))
+    labels = check_labels(labels, len(images), str(path))
+    return _split(images, labels, str(path))
 
 
 READERS: dict[str, Callable[[str | Path | None], Parts]] = {

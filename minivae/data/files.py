@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import math
+import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,8 +16,18 @@ import numpy as np
 from minivae.backend import Array
 from minivae.errors import UserError
 
-GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC, ZIP_MAGIC, NPY_MAGIC = b"\x1f\x8b", b"PK", b"\x93NUMPY"
 IDX_UBYTE = 0x08
+DAMAGED = (  # what NumPy and zipfile raise for files that are not what they say
+    ValueError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_idx(path: Path, dimensions: int) -> Array:
@@ -72,29 +84,48 @@ def read_numpy(path: Path) -> tuple[Array, Array | None]:
     An .npz holds `images` (or a single array) and perhaps `labels`.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
-            names = loaded.files
-            key = "images" if "images" in names else names[0] if len(names) == 1 else ""
-            if not key:
+        with path.open("rb") as file:
+            start = file.read(len(NPY_MAGIC))
+            file.seek(0)
+            if not start.startswith((NPY_MAGIC, ZIP_MAGIC)):
                 raise UserError(
-                    f"{path} must hold an array named 'images' (and perhaps 'labels'); "
-                    f"it holds {', '.join(names) or 'nothing'}"
+                    f"{path} is no .npy or .npz file: it begins with "
+                    f"{start.hex() or 'nothing'}"
                 )
-            return loaded[key], loaded["labels"] if "labels" in names else None
+            loaded = np.load(file, allow_pickle=False)
+            return (loaded, None) if start == NPY_MAGIC else _members(loaded, path)
     except UserError:
         raise
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
-        if "pickle" in str(error).lower():
+    except MemoryError as error:
+        raise UserError(
+            f"{path} promises more than the memory can hold: {error}"
+        ) from error
+    except DAMAGED as error:
+        if "pickle" in str(error):
             raise UserError(
                 f"{path} holds Python objects, which need pickle and may run code: "
                 "save plain numeric arrays"
             ) from error
-        raise UserError(f"{path} is no readable NumPy file: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is no readable NumPy file: {reason}") from error
+
+
+def _members(loaded: Mapping[str, Array], path: Path) -> tuple[Array, Array | None]:
+    """Return the images of an .npz, and its labels if it has any."""
+    names = list(loaded)
+    key = "images" if "images" in names else names[0] if len(names) == 1 else ""
+    if not key:
+        raise UserError(
+            f"{path} must hold an array named 'images' (and perhaps 'labels'); "
+            f"it holds {', '.join(names) or 'nothing'}"
+        )
+    found = [loaded[name] for name in (key, "labels") if name in names]
+    for array in found:
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"{path} holds a file that is no array")
+    return found[0], found[1] if len(found) > 1 else None
 
 
 def as_images(array: Array, source: str) -> Array:
@@ -113,7 +144,8 @@ def as_images(array: Array, source: str) -> Array:
         )
     if array.size == 0:
         raise UserError(f"{source} is empty: shape {array.shape}")
-    images = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        images = array.astype(np.float32)
     if array.dtype == np.uint8:
         images /= 255
     if not np.isfinite(images).all():

@@ -85,6 +85,7 @@ def _summary(
         "data": data.name,
         "split": split,
         "n_images": len(recon),
+        "unit": model.likelihood.unit,
         "beta": model.beta if model.has_kl else None,
         "objective": float(recon.mean() + model.beta * kl.sum(axis=1).mean()),
         "neg_elbo": float(per_image.mean()) if is_bound else None,
@@ -113,14 +114,15 @@ def floor(likelihood: str, data: Dataset, split: str) -> float | None:
     but 0.
     """
     if likelihood not in ("bernoulli", "soft_bce"):
-        return 0.0 if likelihood == "squared_error" else None
+        return None
     return float(cross_entropy(_intensities(data, split), _intensities(data, split)))
 
 
-def collapsed(likelihood: str, data: Dataset, split: str) -> float:
+def collapsed(likelihood: str, data: Dataset, split: str) -> float | None:
     """Return the reconstruction term of the constant mean image of training.
 
-    A Gaussian decoder has the training split's residual variance as its sigma².
+    A Gaussian decoder has the training split's residual variance as its sigma²; where
+    that is 0, its density has no bound and the answer is None.
     """
     images, mean = _intensities(data, split), _intensities(data, "train").mean(axis=0)
     if likelihood in ("bernoulli", "soft_bce"):
@@ -132,6 +134,8 @@ def collapsed(likelihood: str, data: Dataset, split: str) -> float:
         return squares
     D = images.shape[1]
     variance = float(((_intensities(data, "train") - mean) ** 2).mean())
+    if variance == 0:
+        return None
     return 0.5 * (D * (LOG_2PI + math.log(variance)) + squares / variance)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array
+from minivae.checkpoint import write
 from minivae.data import Dataset
 from minivae.errors import UserError
 from minivae.models import Autoencoder
@@ -26,8 +28,11 @@ CURVE_STYLES: dict[str, Any] = {
 def grid(images: Array, columns: int) -> Array:
     """Tile images (N, C, H, W) in [0, 1] row by row into one (H', W', C) picture.
 
-    The gaps are mid-grey, so that both white and black images show their edge.
+    The gaps are mid-grey, so that both white and black images show their edge. Images
+    that are neither grey nor RGB are shown channel by channel.
     """
+    if images.shape[1] not in (1, 3):
+        images = images.reshape(-1, 1, *images.shape[2:])
     N, C, H, W = images.shape
     rows = math.ceil(N / columns)
     sheet = np.full((rows * (H + GAP) + GAP, columns * (W + GAP) + GAP, C), 0.5)
@@ -40,8 +45,6 @@ def grid(images: Array, columns: int) -> Array:
 
 def as_png(sheet: Array) -> bytes:
     """Encode a picture as PNG, each pixel enlarged by a whole number to be seen."""
-    import io
-
     from matplotlib import image
 
     scale = max(1, round(WIDTH / sheet.shape[1]))
@@ -57,11 +60,17 @@ def as_png(sheet: Array) -> bytes:
 
 def save(images: Array, columns: int, stem: Path) -> list[Path]:
     """Write images as `stem`.png (a grid) and `stem`.npy (N, C, H, W)."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    png, npy = stem.with_suffix(".png"), stem.with_suffix(".npy")
-    png.write_bytes(as_png(grid(images, columns)))
-    np.save(npy, images, allow_pickle=False)
-    return [png, npy]
+    array = io.BytesIO()
+    np.save(array, images, allow_pickle=False)
+    contents = {".png": as_png(grid(images, columns)), ".npy": array.getvalue()}
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {stem.parent}: {error.strerror}") from error
+    paths = {stem.with_name(stem.name + suffix): suffix for suffix in contents}
+    for path, suffix in paths.items():
+        write(path, contents[suffix])
+    return list(paths)
 
 
 # What there is to see of a model
@@ -116,10 +125,8 @@ def liveliest(kl_per_latent: Sequence[float], count: int) -> list[int]:
     return [int(i) for i in np.argsort(kl_per_latent)[::-1][:count]]
 
 
-def curve(metrics: Sequence[dict[str, Any]], term: str) -> bytes:
+def curve(metrics: Sequence[dict[str, Any]], term: str, unit: str) -> bytes:
     """Draw one term over the epochs, training and validation, as SVG."""
-    import io
-
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -138,7 +145,7 @@ def curve(metrics: Sequence[dict[str, Any]], term: str) -> bytes:
             axes.plot(
                 epochs, [line[part][term] for line in metrics], label=part, **look
             )
-        axes.set_title(f"{term}, nats per image", loc="left", fontsize=10)
+        axes.set_title(f"{term}, {unit} per image", loc="left", fontsize=10)
         axes.set_xlabel("epoch", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.legend(frameon=False, fontsize=8)

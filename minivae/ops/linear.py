@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import minivae_kernels as kernels
+
 from minivae.backend import Array
 from minivae.errors import UserError
 from minivae.tensor import op
@@ -47,4 +49,4 @@ def linear_weight(g: Array, z: Array, x: Array, weight: Array, bias: Array) -> A
 
 @linear.vjp("bias", "b̄ = Σₙ z̄ₙ")
 def linear_bias(g: Array, z: Array, x: Array, weight: Array, bias: Array) -> Array:
-    return g.sum(axis=0)
+    return kernels.family("colsum")(g)

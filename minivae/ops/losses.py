@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
+import minivae_kernels as kernels
+
 from minivae.backend import Array, xp_of
 from minivae.errors import UserError
 from minivae.ops import activations, arithmetic, reduce
@@ -88,27 +90,14 @@ class BceSaves(NamedTuple):
     gradient: Array
 
 
-def _bce_values(logits: Array, target: Array, t: Array) -> Array:
-    """max(l, 0) − l x + log(1 + t) with t = exp(−|l|), finite for every logit."""
-    xp = xp_of(logits)
-    return xp.maximum(logits, 0) - logits * target + xp.log1p(t)
-
-
-def _bce(logits: Array, target: Array, reduction: Reduction) -> Array:
-    xp = xp_of(logits, target)
-    return _reduced(_bce_values(logits, target, xp.exp(-xp.abs(logits))), reduction)
-
-
-def _bce_and_gradient(
-    logits: Array, target: Array, reduction: Reduction
-) -> tuple[Array, BceSaves]:
-    xp = xp_of(logits, target)
-    t = xp.exp(-xp.abs(logits))
-    out = _reduced(_bce_values(logits, target, t), reduction)
-    gradient = xp.where(logits >= 0, 1, t) / (1 + t) - target
-    if reduction == "mean":
-        gradient /= logits.shape[0]
-    return out, BceSaves(gradient)
+def _bce(logits: Array, target: Array, reduction: Reduction) -> tuple[Array, BceSaves]:
+    """Value and gradient come from one pass of one kernel, the gradient scaled."""
+    scale = 1 / len(logits) if reduction == "mean" and len(logits) else 1.0
+    rows = (len(logits), -1) if logits.size else (0, 0)
+    family = kernels.family("bernoulli")
+    values, gradient = family(logits.reshape(rows), target.reshape(rows), scale)
+    out = values.mean() if reduction == "mean" else values
+    return out, BceSaves(gradient.reshape(logits.shape))
 
 
 def _bce_rule(g: Gradient, saved: BceSaves, reduction: Reduction) -> Array:
@@ -131,7 +120,7 @@ def soft_bce(logits: Array, target: Array, *, reduction: Reduction = "mean") -> 
     minimum is the entropy of the pixels, not 0. Loaiza-Ganem & Cunningham 2019.
     """
     _check_same_shape("soft_bce", logits, target)
-    return _bce(logits, target, reduction)
+    return _bce(logits, target, reduction)[0]
 
 
 @soft_bce.with_saves
@@ -139,7 +128,7 @@ def soft_bce_with_saves(
     logits: Array, target: Array, *, reduction: Reduction = "mean"
 ) -> tuple[Array, BceSaves]:
     _check_same_shape("soft_bce", logits, target)
-    return _bce_and_gradient(logits, target, reduction)
+    return _bce(logits, target, reduction)
 
 
 @soft_bce.vjp("logits", "l̄ = L̄ (σ(l) − x)")
@@ -170,7 +159,7 @@ def bernoulli_nll(
     that is not 0 or 1.
     """
     _check_binary(logits, target)
-    return _bce(logits, target, reduction)
+    return _bce(logits, target, reduction)[0]
 
 
 @bernoulli_nll.with_saves
@@ -178,7 +167,7 @@ def bernoulli_nll_with_saves(
     logits: Array, target: Array, *, reduction: Reduction = "mean"
 ) -> tuple[Array, BceSaves]:
     _check_binary(logits, target)
-    return _bce_and_gradient(logits, target, reduction)
+    return _bce(logits, target, reduction)
 
 
 @bernoulli_nll.vjp("logits", "l̄ = L̄ (σ(l) − x)")

@@ -27,12 +27,8 @@ def transpose(x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
 def transpose_x(
     g: Array, y: Array, x: Array, *, axes: tuple[int, ...] | None = None
 ) -> Array:
-    if axes is None:
-        return g if isinstance(g, float) else g.transpose()
-    back = [0] * x.ndim
-    for position, axis in enumerate(axes):
-        back[axis] = position
-    return g.transpose(back)
+    back = axes and sorted(range(x.ndim), key=lambda i: axes[i] % x.ndim)
+    return xp_of(x).asarray(g, dtype=x.dtype).transpose(back)
 
 
 @op("y = x[index]")

@@ -48,7 +48,10 @@ def _headline(ledger: dict[str, Any]) -> str:
         active = f"{ledger['active_units']} <small>of {len(ledger['kl_per_latent'])}"
         items += [("KL", f"{ledger['kl']:.2f}"), ("active units", f"{active}</small>")]
     cells = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in items)
-    note = f"nats per image, {ledger['split']} split, {ledger['n_images']} images"
+    note = (
+        f"{ledger['unit']} per image, {ledger['split']} split, "
+        f"{ledger['n_images']} images"
+    )
     return f'<dl class="numbers">{cells}</dl>\n<p class="lead">{note}</p>'
 
 
@@ -70,7 +73,7 @@ def ledger_table(
     no_bound = "no bound: " + (
         f"{ledger['likelihood']} is not a likelihood"
         if ledger["beta"] is not None
-        else "an AE has no distribution over codes"
+        else "an AE has no prior"
     )
     se = ledger["neg_elbo_se"]
     rows = [
@@ -79,7 +82,11 @@ def ledger_table(
             number(ledger["objective"]),
             "what training minimises",
         ),
-        ("−ELBO", number(ledger["neg_elbo"]), f"± {se:.2f}" if se else no_bound),
+        (
+            "−ELBO",
+            number(ledger["neg_elbo"]),
+            no_bound if se is None else f"± {se:.2f}",
+        ),
         ("recon", number(ledger["recon"]), ledger["likelihood"]),
     ]
     if ledger["beta"] is not None:
@@ -89,12 +96,13 @@ def ledger_table(
             ("KL", number(ledger["kl"]), f"summed over {latents} latents"),
             ("active units", str(ledger["active_units"]), active),
         ]
-    rows += [
-        ("floor", number(ledger["floor"]), "entropy of the pixels: no model is lower"),
-        ("collapsed", number(ledger["collapsed"]), "the mean image, whatever the code"),
-    ]
+    if ledger["floor"] is not None:
+        least = "entropy of the pixels: no model is lower"
+        rows.append(("floor", number(ledger["floor"]), least))
+    baseline = "the mean image, whatever the code"
+    rows.append(("collapsed", number(ledger["collapsed"]), baseline))
     caption = f"{ledger['data']}, {ledger['split']}, {ledger['n_images']} images"
-    return caption, ("term", "nats", ""), rows
+    return caption, ("term", ledger["unit"], ""), rows
 
 
 def _training(run: Run) -> list[str]:
@@ -107,7 +115,10 @@ def _training(run: Run) -> list[str]:
     terms = ("objective", "recon", "kl") if run.model.has_kl else ("objective",)
     charts = [
         kit.picture(
-            pictures.curve(run.metrics, term), "svg+xml", f"{term} over the epochs", ""
+            pictures.curve(run.metrics, term, run.model.likelihood.unit),
+            "svg+xml",
+            f"{term} over the epochs",
+            "",
         )
         for term in terms
     ]
@@ -159,7 +170,7 @@ def _latents(run: Run, data: Dataset, ledger: dict[str, Any]) -> list[str]:
         order = pictures.liveliest(kl, len(kl))
         rows = "".join(
             f'<tr><th scope="row">{i}</th><td>{kl[i]:.3f}</td><td><span class="bar" '
-            f'style="width:{8 * kl[i] / max(kl):.2f}rem"></span></td></tr>'
+            f'style="width:{8 * kl[i] / (max(kl) or 1):.2f}rem"></span></td></tr>'
             for i in order
         )
         parts.append(

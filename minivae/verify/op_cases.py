@@ -57,40 +57,39 @@ class _Draw:
 
 
 def _arithmetic(draw: _Draw) -> list[Case]:
+    def square() -> Array:
+        return draw.normal(3, 3)
+
     found = []
     for name in ("add", "sub", "mul", "maximum"):
-        f = getattr(ops, name)
+        repeated = {"x": draw.normal(3, 1), "y": draw.normal(2, 1, 4)}
         found += [
-            Case(
-                name, "same shape", f, {"x": draw.normal(3, 4), "y": draw.normal(3, 4)}
-            ),
-            Case(
-                name,
-                "broadcast",
-                f,
-                {"x": draw.normal(3, 1), "y": draw.normal(2, 1, 4)},
-            ),
+            Case(name, "square", getattr(ops, name), {"x": square(), "y": square()}),
+            Case(name, "broadcast", getattr(ops, name), repeated),
         ]
-    x, y = draw.normal(2, 3), draw.positive(3)
-    found += [
-        Case("div", "broadcast", ops.div, {"x": x, "y": y}),
-        Case("pow", "broadcast", ops.pow, {"x": draw.positive(2, 3), "y": y}),
-        Case("pow", "square", lambda x: ops.pow(x, 2), {"x": draw.normal(2, 3)}),
-        Case("neg", "matrix", ops.neg, {"x": draw.normal(2, 3)}),
-    ]
-    for name in ("exp", "expm1", "abs"):
-        found.append(Case(name, "matrix", getattr(ops, name), {"x": draw.normal(2, 3)}))
+    for name in ("neg", "exp", "expm1", "abs"):
+        found.append(Case(name, "square", getattr(ops, name), {"x": square()}))
     for name in ("log", "log1p", "sqrt"):
         found.append(
-            Case(name, "matrix", getattr(ops, name), {"x": draw.positive(2, 3)})
+            Case(name, "square", getattr(ops, name), {"x": draw.positive(3, 3)})
         )
-    choice = draw.binary(3, 4) > 0
+    choice = draw.binary(3, 3) > 0
 
     def chosen(x: Tensor, y: Tensor) -> Tensor:
         return ops.where(choice, x, y)
 
-    inputs = {"x": draw.normal(3, 4), "y": draw.normal(4)}
-    return [*found, Case("where", "broadcast", chosen, inputs)]
+    y, positive = draw.positive(3, 3), draw.positive(3, 3)
+    row = draw.positive(3)
+    return [
+        *found,
+        Case("div", "square", ops.div, {"x": square(), "y": y}),
+        Case("div", "broadcast", ops.div, {"x": square(), "y": row}),
+        Case("pow", "square", ops.pow, {"x": positive, "y": y}),
+        Case("pow", "broadcast", ops.pow, {"x": positive, "y": row}),
+        Case("pow", "exponent 2", lambda x: ops.pow(x, 2), {"x": square()}),
+        Case("where", "square", chosen, {"x": square(), "y": square()}),
+        Case("where", "broadcast", chosen, {"x": square(), "y": draw.normal(3)}),
+    ]
 
 
 def _shapes(draw: _Draw) -> list[Case]:
@@ -104,7 +103,7 @@ def _shapes(draw: _Draw) -> list[Case]:
             lambda x: ops.reshape(x, shape=(3, 4)),
             {"x": draw.normal(2, 6)},
         ),
-        Case("transpose", "matrix", ops.transpose, {"x": draw.normal(2, 3)}),
+        Case("transpose", "square", ops.transpose, {"x": draw.normal(3, 3)}),
         Case(
             "transpose",
             "three axes",
@@ -190,20 +189,20 @@ def _products(draw: _Draw) -> list[Case]:
 def _activations(draw: _Draw) -> list[Case]:
     names = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus")
     found = [
-        Case(n, "matrix", getattr(ops, n), {"x": draw.normal(3, 4)}) for n in names
+        Case(n, "square", getattr(ops, n), {"x": draw.normal(3, 3)}) for n in names
     ]
-    u = draw.uniform(3, 4)
+    u = draw.uniform(3, 3)
 
     def dropped(x: Tensor) -> Tensor:
         return ops.dropout(x, u, p=0.3)
 
-    return [*found, Case("dropout", "fixed noise", dropped, {"x": draw.normal(3, 4)})]
+    return [*found, Case("dropout", "fixed noise", dropped, {"x": draw.normal(3, 3)})]
 
 
 def _losses(draw: _Draw) -> list[Case]:
     found = []
     for reduction in ("mean", "none"):
-        grey, binary, noise = draw.uniform(3, 4), draw.binary(3, 4), draw.normal(3, 4)
+        grey, binary, noise = draw.uniform(3, 3), draw.binary(3, 3), draw.normal(3, 3)
         options = {"reduction": reduction}
 
         def against(name: str, target: Array, options: Any = options) -> Any:
@@ -214,31 +213,31 @@ def _losses(draw: _Draw) -> list[Case]:
                 "squared_error",
                 reduction,
                 against("squared_error", grey),
-                {"recon": draw.normal(3, 4)},
+                {"recon": draw.normal(3, 3)},
             ),
             Case(
                 "soft_bce",
                 reduction,
                 against("soft_bce", grey),
-                {"logits": draw.normal(3, 4)},
+                {"logits": draw.normal(3, 3)},
             ),
             Case(
                 "bernoulli_nll",
                 reduction,
                 against("bernoulli_nll", binary),
-                {"logits": draw.normal(3, 4)},
+                {"logits": draw.normal(3, 3)},
             ),
             Case(
                 "gaussian_nll",
                 reduction,
                 against("gaussian_nll", grey),
-                {"mu": draw.normal(3, 4), "logvar": draw.normal(3, 4)},
+                {"mu": draw.normal(3, 3), "logvar": draw.normal(3, 3)},
             ),
             Case(
                 "gaussian_nll",
                 f"{reduction}, one sigma",
                 against("gaussian_nll", grey),
-                {"mu": draw.normal(3, 4), "logvar": draw.normal()},
+                {"mu": draw.normal(3, 3), "logvar": draw.normal()},
             ),
             Case(
                 "gaussian_kl",
@@ -246,19 +245,19 @@ def _losses(draw: _Draw) -> list[Case]:
                 lambda mu, logvar, options=options: ops.gaussian_kl(
                     mu, logvar, **options
                 ),
-                {"mu": draw.normal(3, 4), "logvar": draw.normal(3, 4)},
+                {"mu": draw.normal(3, 3), "logvar": draw.normal(3, 3)},
             ),
             Case(
                 "reparameterize_kl",
                 reduction,
                 against("reparameterize_kl", noise),
-                {"mu": draw.normal(3, 4), "logvar": draw.normal(3, 4)},
+                {"mu": draw.normal(3, 3), "logvar": draw.normal(3, 3)},
             ),
         ]
-    draws = draw.normal(5, 3, 4)
+    draws = draw.normal(5, 3, 3)
 
     def sampled(mu: Tensor, logvar: Tensor) -> Tensor:
         return ops.reparameterize(mu, logvar, draws)
 
-    inputs = {"mu": draw.normal(3, 4), "logvar": draw.normal(3, 4)}
+    inputs = {"mu": draw.normal(3, 3), "logvar": draw.normal(3, 3)}
     return [*found, Case("reparameterize", "five draws", sampled, inputs)]

@@ -1,0 +1,68 @@
+"""What a number was measured on: without it a time says nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+
+def machine() -> dict[str, str | int | None]:
+    """Return the CPU's model, the cores this process may use, and the BLAS's kernel."""
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    first = blas[0] if blas else {}
+    return {
+        "cpu": cpu_model(),
+        "cores": cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "blas": first.get("internal_api"),
+        "blas_kernel": first.get("architecture"),
+        "blas_threads": first.get("num_threads"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, NumPy, its BLAS and minivae."""
+    blas = {
+        pool["internal_api"]: str(pool["version"])
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    }
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "minivae": importlib.metadata.version("minivae"),
+    } | blas
+
+
+def cpu_model() -> str:
+    """Return the CPU's name for itself, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if "model name" in line)
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def described() -> str:
+    """Return the machine and the versions in one sentence."""
+    here, used = machine(), versions()
+    blas = str(here["blas"])
+    return (
+        f"{here['cpu']}, {here['cores']} cores, {here['system']}; {blas} "
+        f"{used.get(blas, '')} with the {here['blas_kernel']} kernel on "
+        f"{here['blas_threads']} threads; Python {used['python']}, NumPy "
+        f"{used['numpy']}, minivae {used['minivae']}"
+    )

@@ -1,0 +1,177 @@
+"""Compiled loops on the CPU: how they are compiled, and how they share the cores.
+
+**Compiling.** `kernel` is Numba's njit with the settings that let LLVM vectorize: sums
+may be reassociated, and a division by zero gives infinity, not an exception (an
+exception is an exit from the loop, and loops with exits do not vectorize). NaN and
+infinity keep their meaning. Compiled code is cached beside the source, or in the user's
+cache folder if that is read-only, or not at all.
+
+**Threads.** A kernel computes rows `start` to `stop`, without the interpreter's lock.
+`by_rows` gives large work to a few threads of our own, in fixed blocks, so that results
+do not depend on how many there are. Numba's threading layers are never started: the
+OpenMP one spins between calls and takes the cores from the BLAS, the workqueue aborts
+the process when two Python threads call it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numba
+import numpy as np
+
+f32 = np.float32
+FASTMATH = {"reassoc", "nsz", "arcp", "contract"}
+WORTH_A_THREAD = (
+    1 << 21
+)  # bytes moved: below, starting a thread costs more than it saves
+LOG2_E = f32(1.4426950408889634)
+LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)  # sum to ln 2; high is short
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a loop for the arrays that it is called with, and keep it on disk."""
+    return _compiled(function, nogil=True)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function of numbers into each loop that uses it."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    settings = {"fastmath": FASTMATH, "error_model": "numpy", **options}
+    try:
+        return numba.njit(function, cache=True, **settings)
+    except RuntimeError:  # "no locator available": no folder can be written
+        return numba.njit(function, **settings)
+
+
+# Threads
+
+
+class _Pool:
+    """A few threads, made when first needed and forgotten by a forked process."""
+
+    def __init__(self) -> None:
+        self.threads = len(os.sched_getaffinity(0)) if _has_affinity() else 1
+        self.executor: ThreadPoolExecutor | None = None
+
+    def forget(self) -> None:
+        self.executor = None
+
+    def run(self, tasks: list[Callable[[], Any]]) -> None:
+        if self.executor is None:
+            workers = max(1, (os.cpu_count() or 1) - 1)
+            self.executor = ThreadPoolExecutor(workers, "minivae")
+        others = [self.executor.submit(task) for task in tasks[1:]]
+        tasks[0]()
+        for other in others:
+            other.result()
+
+
+def _has_affinity() -> bool:
+    return hasattr(os, "sched_getaffinity")
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.forget)
+
+
+def set_threads(count: int) -> int:
+    """Let kernels use `count` threads; returns how many it was before."""
+    before, _pool.threads = _pool.threads, max(1, count)
+    return before
+
+
+def by_rows(function: Any, rows: int, moved: int, *arguments: Any) -> None:
+    """Run `function(start, stop, *arguments)` over all rows, on threads if worthwhile.
+
+    `moved` is the work in bytes. Each row is computed whole by one thread.
+    """
+    parts = min(_pool.threads, rows) if moved >= WORTH_A_THREAD else 1
+    if parts <= 1:
+        function(0, rows, *arguments)
+        return
+    edges = [rows * i // parts for i in range(parts + 1)]
+    _pool.run(
+        [
+            lambda a=a, b=b: function(a, b, *arguments)  # type: ignore[misc]
+            for a, b in pairwise(edges)
+        ]
+    )
+
+
+def contiguous(*arrays: Any) -> tuple[Any, ...]:
+    """Return the arrays, those copied that are not in C order."""
+    return tuple(np.ascontiguousarray(a) for a in arrays)
+
+
+# Functions that libm has too, but not in a form that LLVM vectorizes
+
+
+@inlined
+def power_of_two(n):  # type: ignore[no-untyped-def]
+    """2**n for whole n in [-126, 127], by writing the exponent's bits."""
+    return np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@inlined
+def exp_m1_minus(r):  # type: ignore[no-untyped-def]
+    """e**r − 1 − r for |r| <= ln 2 / 2. Polynomial: Cephes, expf.c (Moshier 1992)."""
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    return p * r * r
+
+
+@inlined
+def exp_f32(x):  # type: ignore[no-untyped-def]
+    """exp x in float32: relative error below 2e-7 for x in [-87, 88], clamped outside.
+
+    e**x = 2**n e**r with n the nearest whole number to x / ln 2. NaN stays NaN.
+    """
+    x = f32(-87.0) if x < f32(-87.0) else x
+    x = f32(88.0) if x > f32(88.0) else x
+    n = np.floor(x * LOG2_E + f32(0.5))
+    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    return (exp_m1_minus(r) + r + f32(1.0)) * power_of_two(n)
+
+
+@inlined
+def expm1_f32(x):  # type: ignore[no-untyped-def]
+    """e**x − 1 in float32: relative error below 4e-7, near 0 too.
+
+    With e**x = s (1 + m), s = 2**n: s m + (s − 1). Near 0, n = 0 and nothing cancels.
+    """
+    x = f32(-87.0) if x < f32(-87.0) else x
+    x = f32(88.0) if x > f32(88.0) else x
+    n = np.floor(x * LOG2_E + f32(0.5))
+    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    s = power_of_two(n)
+    return s * (exp_m1_minus(r) + r) + (s - f32(1.0))
+
+
+@inlined
+def log1p_unit_f32(t):  # type: ignore[no-untyped-def]
+    """log(1 + t) in float32 for t in [0, 1]: relative error below 2e-7.
+
+    log(1 + t) = 2 artanh s with s = t / (2 + t) <= 1/3, by its series to s**13.
+    """
+    s = t / (f32(2.0) + t)
+    q = s * s
+    p = f32(1 / 13)
+    p = p * q + f32(1 / 11)
+    p = p * q + f32(1 / 9)
+    p = p * q + f32(1 / 7)
+    p = p * q + f32(1 / 5)
+    p = p * q + f32(1 / 3)
+    return f32(2.0) * s + f32(2.0) * s * q * p

@@ -1,0 +1,162 @@
+"""A kernel family: one equation, its reference, and a ladder of ways to compute it.
+
+    bernoulli = Family("bernoulli", "L = Σ log(1 + eˡ) − l x", cost)
+
+    @bernoulli.reference
+    def bernoulli_numpy(...): ...          # the definition, and always an oracle
+
+    @bernoulli.rung(1, runs_on="cpu", idea="one pass, no temporaries")
+    def bernoulli_numba(...): ...
+
+The registry of families is the only catalogue: dispatch, tests, benchmarks, lessons and
+`explain()` read it. Nothing falls back in silence: `family.use("rung")` forces a rung,
+and where it cannot run the reason is raised.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+PLACES = ("numpy", "cpu")  # where a rung can run, the best last
+COMPILED_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class CannotRunError(RuntimeError):
+    """A rung was forced where it cannot run; the message says why."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call must move and compute, at the least."""
+
+    bytes: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to compute a family: its place on the ladder and the idea it adds."""
+
+    number: int
+    name: str
+    runs_on: str
+    idea: str
+    function: Callable[..., Any]
+    needs: str = ""  # an option without which it cannot run
+
+    def why_not(self, *arrays: Any, **options: Any) -> str | None:
+        """Return why this rung cannot run on these arguments, or None if it can."""
+        if self.needs and options.get(self.needs) is None:
+            return f"needs {self.needs}="
+        if self.runs_on == "numpy":
+            return None
+        arrays = tuple(a for a in arrays if not isinstance(a, (int, float)))
+        for array in arrays:
+            if not isinstance(array, (np.ndarray, np.generic)):
+                return f"runs on NumPy arrays, got {type(array).__module__}"
+            if array.dtype not in COMPILED_DTYPES:
+                return f"is compiled for float32 and float64, got {array.dtype}"
+        if len({array.dtype for array in arrays}) > 1:
+            return "takes arrays of one dtype"
+        return None
+
+
+class Family:
+    """An equation with its reference and its rungs; calling it runs the best of them.
+
+    `cost` returns the floor of a call from the same arguments. Every rung takes the
+    same arguments and returns the same results; rung 0 is the reference.
+    """
+
+    registry: ClassVar[dict[str, Family]] = {}
+
+    def __init__(self, name: str, equation: str, cost: Callable[..., Cost]) -> None:
+        if name in Family.registry:
+            raise TypeError(f"there is a family {name} already")
+        self.name, self.equation, self.cost = name, equation, cost
+        self.rungs: list[Rung] = []
+        self._mode = threading.local()
+        Family.registry[name] = self
+
+    def __repr__(self) -> str:
+        return f"<family {self.name}: {self.equation}>"
+
+    def reference(self, function: F) -> F:
+        """Declare the definition, in plain array expressions of either library."""
+        return self.rung(0, runs_on="numpy", idea="the definition")(function)
+
+    def rung(
+        self, number: int, *, runs_on: str, idea: str, needs: str = ""
+    ) -> Callable[[F], F]:
+        """Declare the next rung; `idea` is the one thing it adds."""
+        if runs_on not in PLACES or number != len(self.rungs):
+            raise TypeError(
+                f"{self.name}: rung {number} on {runs_on!r} is out of place"
+            )
+
+        def declare(function: F) -> F:
+            name = function.__name__
+            self.rungs.append(Rung(number, name, runs_on, idea, function, needs))
+            return function
+
+        return declare
+
+    def __call__(self, *arrays: Any, **options: Any) -> Any:
+        """Compute on `arrays`, by the forced rung or the best that can run on them."""
+        return self.chosen(*arrays, **options).function(*arrays, **options)
+
+    def chosen(self, *arrays: Any, **options: Any) -> Rung:
+        """Return the rung that a call on these arguments runs."""
+        forced: Rung | None = getattr(self._mode, "forced", None)
+        if forced is not None:
+            if reason := forced.why_not(*arrays, **options):
+                raise CannotRunError(f"{forced.name} {reason}")
+            return forced
+        for rung in reversed(self.rungs):
+            if rung.why_not(*arrays, **options) is None:
+                return rung
+        raise CannotRunError(
+            f"{self.name}: {self.rungs[0].why_not(*arrays, **options)}"
+        )
+
+    def named(self, name: str) -> Rung:
+        """Return a rung by name; raises `CannotRunError` that lists the names."""
+        for rung in self.rungs:
+            if rung.name == name:
+                return rung
+        names = ", ".join(rung.name for rung in self.rungs)
+        raise CannotRunError(f"{self.name} has no rung {name!r}; have {names}")
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[Rung]:
+        """Force a rung in this thread while in the context."""
+        before, rung = getattr(self._mode, "forced", None), self.named(name)
+        self._mode.forced = rung
+        try:
+            yield rung
+        finally:
+            self._mode.forced = before
+
+    def explain(self, *arrays: Any, **options: Any) -> str:
+        """Say which rung runs on these arguments, and of the others why they do not."""
+        lines, chosen = [repr(self)], self.chosen(*arrays, **options)
+        for rung in self.rungs:
+            reason = rung.why_not(*arrays, **options)
+            verdict = "runs" if rung is chosen else reason or "can run"
+            lines.append(f"  {rung.number} {rung.name}: {rung.idea} [{verdict}]")
+        return "\n".join(lines)
+
+
+def library(*arrays: Any) -> Any:
+    """Return the array library of `arrays`, for references: NumPy or CuPy."""
+    if all(isinstance(a, (np.ndarray, np.generic, float)) for a in arrays):
+        return np
+    return sys.modules["cupy"]

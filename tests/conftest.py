@@ -1,0 +1,78 @@
+"""What all tests share: optional parts, and the one table of tolerances."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
+    "torch": (
+        "torch is not installed",
+        lambda: importlib.util.find_spec("torch") is not None,
+    ),
+    "browser": ("no Chromium found", lambda: shutil.which("chromium") is not None),
+    "cuda": ("no CUDA device", lambda: _has_cuda()),
+}
+"""The optional parts: why a test of it is skipped, and whether it is here."""
+
+
+def _has_cuda() -> bool:
+    from minivae.backend import cuda_library
+    from minivae.errors import UserError
+
+    try:
+        cuda_library()
+    except UserError:
+        return False
+    return True
+
+
+def required() -> set[str]:
+    """The parts that MINIVAE_REQUIRE says must be tested, not skipped."""
+    return {part for part in os.environ.get("MINIVAE_REQUIRE", "").split(",") if part}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    parts = [mark.args[0] for mark in item.iter_markers("needs")]
+    if item.get_closest_marker("gpu"):
+        parts.append("cuda")
+    for part in parts:
+        reason, is_here = PARTS[part]
+        if is_here():
+            continue
+        if part in required():
+            pytest.fail(f"MINIVAE_REQUIRE names {part}: {reason}", pytrace=False)
+        pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tested = {mark.args[0] for item in items for mark in item.iter_markers("needs")}
+    if missing := required() - tested:
+        raise pytest.UsageError(f"MINIVAE_REQUIRE: no test needs {sorted(missing)}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how many wrong rules were planted and rejected."""
+    rejected = sum(
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "wrong_rules_rejected"
+    )
+    if rejected:
+        terminalreporter.write_line(f"{rejected} wrong rules planted, all rejected")
+
+
+@pytest.fixture(autouse=True)
+def tape_is_on() -> Iterator[None]:
+    """No test leaves the engine in another mode than it found."""
+    from minivae.tensor import mode
+
+    yield
+    assert mode.tracking
+    assert mode.observer is None

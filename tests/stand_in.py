@@ -1,0 +1,151 @@
+"""A stand-in for CuPy: arrays that NumPy's functions refuse.
+
+It has CuPy's interface as far as the ops use it, computed by NumPy underneath. A bare
+`np.` call in an op meets an object it does not know, and fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__name__ = "cupy"  # what error messages call it
+
+
+class ndarray:
+    """An array on another device."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, inside: np.ndarray) -> None:
+        self.inside = np.asarray(inside)
+
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray:
+        raise TypeError("implicit conversion of a CuPy array to NumPy")
+
+    def get(self) -> np.ndarray:
+        return self.inside
+
+    def item(self) -> float:
+        return self.inside.item()
+
+    def __getitem__(self, index: Any) -> ndarray:
+        return ndarray(self.inside[_inside(index)])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.inside[_inside(index)] = _inside(value)
+
+    def __len__(self) -> int:
+        return len(self.inside)
+
+    def __bool__(self) -> bool:
+        return bool(self.inside)
+
+    def __float__(self) -> float:
+        return float(self.inside)
+
+    def __getattr__(self, name: str) -> Any:
+        return _wrapped(getattr(self.inside, name))
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    def apply(self: ndarray, *others: Any) -> Any:
+        if any(isinstance(other, np.ndarray) for other in others):
+            raise TypeError("a NumPy array in an operation with a CuPy array")
+        return _outside(getattr(self.inside, name)(*map(_inside, others)))
+
+    return apply
+
+
+_BINARY = ["add", "sub", "mul", "truediv", "pow", "matmul"]
+_COMPARISONS = ["lt", "le", "gt", "ge", "eq"]
+for _name in [
+    *(f"__{n}__" for n in _BINARY + _COMPARISONS),
+    *(f"__r{n}__" for n in _BINARY),
+    *(f"__i{n}__" for n in _BINARY if n != "matmul"),
+    "__neg__",
+    "__and__",
+]:
+    setattr(ndarray, _name, _operator(_name))
+
+
+def _inside(value: Any) -> Any:
+    if isinstance(value, ndarray):
+        return value.inside
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_inside, value))
+    return value
+
+
+def _outside(value: Any) -> Any:
+    return ndarray(value) if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _wrapped(attribute: Any) -> Any:
+    if not callable(attribute):
+        return _outside(attribute)
+
+    def call(*args: Any, **options: Any) -> Any:
+        options = {key: _inside(value) for key, value in options.items()}
+        return _outside(attribute(*map(_inside, args), **options))
+
+    return call
+
+
+def asarray(value: Any, dtype: Any = None) -> ndarray:
+    """Move an array to the device; what is there already stays."""
+    if isinstance(value, ndarray) and dtype in (None, value.inside.dtype):
+        return value
+    return ndarray(np.array(_inside(value), dtype=dtype))
+
+
+class add:
+    """The ufunc add, as far as it is used."""
+
+    at = staticmethod(
+        lambda array, index, values: np.add.at(
+            array.inside, _inside(index), _inside(values)
+        )
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Any other function is NumPy's, on what is inside."""
+    return _wrapped(getattr(np, name))
+
+
+def call_with_constants(
+    function: Callable[..., Any], convert: Callable[[Any], Any], *args: Any
+) -> Any:
+    """Call a closure with the float arrays that it closes over converted."""
+    import types
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fb":
+            return convert(value)
+        if isinstance(value, types.FunctionType) and value.__closure__:
+            return _rebound(value, moved)
+        return value
+
+    return (
+        _rebound(function, moved)(*args) if _has_closure(function) else function(*args)
+    )
+
+
+def _has_closure(function: Any) -> bool:
+    return bool(getattr(function, "__closure__", None))
+
+
+def _rebound(function: Any, moved: Callable[[Any], Any]) -> Any:
+    import types
+
+    cells = tuple(types.CellType(moved(c.cell_contents)) for c in function.__closure__)
+    return types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        cells,
+    )

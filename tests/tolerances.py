@@ -1,0 +1,17 @@
+"""The one table of tolerances, each with its reason."""
+
+GRADIENT = 1e-6
+"""Central differences in float64: h² + epsilon / h is about 1e-10 of the value, and a
+thousand terms are summed."""
+
+FLOAT64 = 1e-12
+"""The same formula evaluated in another order, in float64: some hundred roundings."""
+
+FLOAT32 = 1e-5
+"""The same in float32: epsilon is 6e-8, and some hundred roundings are added."""
+
+NORMAL_FLOAT32 = 2e-6
+"""A float32 normal against its float64 twin: half an epsilon of |z| < 6."""
+
+STANDARD_ERRORS = 4.0
+"""A Monte-Carlo mean against the exact one: one in 16,000 fails; seeds are fixed."""
