@@ -69,6 +69,12 @@ class Module:
             if isinstance(value, Parameter)
         }
 
+    def first_parameter(self) -> Parameter:
+        """Return the first parameter, which tells the precision and the device."""
+        modules = (module for _, module in self.named_modules())
+        values = (value for module in modules for value in vars(module).values())
+        return next(value for value in values if isinstance(value, Parameter))
+
     def parameters(self) -> list[Parameter]:
         """Return every parameter, in definition order."""
         return list(self.named_parameters().values())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minivae_kernels.cpu import by_rows, kernel
+from minivae_kernels.cpu import by_rows, check_shapes, kernel
 from minivae_kernels.family import Cost, Family, library
 
 
@@ -57,6 +57,7 @@ def adam_numpy(
 @adam.rung(1, runs_on="cpu", idea="one pass: 28 bytes a parameter, no temporaries")
 def adam_numba(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
     """A loop over all parameters of the model."""
+    check_shapes(w=w, g=g, m=m, v=v)
     defaults = {"scale": 1.0, "decay": 0.0, "shrink": 0.0}
     numbers = {**defaults, **numbers}
     scalars = tuple(w.dtype.type(x) for x in _loop_numbers(**numbers))

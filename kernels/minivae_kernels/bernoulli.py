@@ -15,6 +15,7 @@ import numpy as np
 
 from minivae_kernels.cpu import (
     by_rows,
+    check_shapes,
     contiguous,
     exp_f32,
     f32,
@@ -58,6 +59,7 @@ def bernoulli_polynomial(
 
 
 def _run(loop: Any, logits: Any, target: Any, scale: float) -> tuple[Any, Any]:
+    check_shapes(logits=logits, target=target)
     logits, target = contiguous(logits, target)
     values, gradient = np.empty(len(logits), logits.dtype), np.empty_like(logits)
     factor = logits.dtype.type(scale)

@@ -26,9 +26,9 @@ import numpy as np
 
 f32 = np.float32
 FASTMATH = {"reassoc", "nsz", "arcp", "contract"}
-WORTH_A_THREAD = (
-    1 << 21
-)  # bytes moved: below, starting a thread costs more than it saves
+# Bytes moved. Below, a second thread costs what it saves; and inside a training step,
+# where the BLAS's own threads still hold the cores, more.
+WORTH_A_THREAD = 1 << 25
 LOG2_E = f32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)  # sum to ln 2; high is short
 
@@ -110,6 +110,13 @@ def by_rows(function: Any, rows: int, moved: int, *arguments: Any) -> None:
 def contiguous(*arrays: Any) -> tuple[Any, ...]:
     """Return the arrays, those copied that are not in C order."""
     return tuple(np.ascontiguousarray(a) for a in arrays)
+
+
+def check_shapes(**arrays: Any) -> None:
+    """Raise `ValueError` unless all arrays have one shape: loops do not look again."""
+    if len({a.shape for a in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} {a.shape}" for name, a in arrays.items())
+        raise ValueError(f"these must have one shape: {shapes}")
 
 
 # Functions that libm has too, but not in a form that LLVM vectorizes

@@ -26,6 +26,7 @@ import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLACES = ("numpy", "cpu")  # where a rung can run, the best last
+MOST_ELEMENTS = 2**31 - 1  # of one array: what a CUDA grid counts in 32 bits
 COMPILED_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -56,15 +57,17 @@ class Rung:
         """Return why this rung cannot run on these arguments, or None if it can."""
         if self.needs and options.get(self.needs) is None:
             return f"needs {self.needs}="
-        if self.runs_on == "numpy":
-            return None
         arrays = tuple(a for a in arrays if not isinstance(a, (int, float)))
         for array in arrays:
+            if array.size > MOST_ELEMENTS:
+                return f"takes at most {MOST_ELEMENTS} elements, got {array.size}"
+            if self.runs_on == "numpy":
+                continue
             if not isinstance(array, (np.ndarray, np.generic)):
                 return f"runs on NumPy arrays, got {type(array).__module__}"
             if array.dtype not in COMPILED_DTYPES:
                 return f"is compiled for float32 and float64, got {array.dtype}"
-        if len({array.dtype for array in arrays}) > 1:
+        if self.runs_on != "numpy" and len({array.dtype for array in arrays}) > 1:
             return "takes arrays of one dtype"
         return None
 

@@ -17,6 +17,7 @@ import numpy as np
 from minivae_kernels import family
 from minivae_kernels.cpu import (
     by_rows,
+    check_shapes,
     contiguous,
     exp_f32,
     expm1_f32,
@@ -61,6 +62,7 @@ def forward_numpy(mu: Any, logvar: Any, noise: Any) -> tuple[Any, Any]:
 @forward.rung(1, runs_on="cpu", idea="one pass, with polynomials in float32")
 def forward_numba(mu: Any, logvar: Any, noise: Any) -> tuple[Any, Any]:
     """A loop over latents: the exponential is computed once for σ, once for e^ℓ − 1."""
+    check_shapes(mu=mu, logvar=logvar, noise=noise)
     mu, logvar, noise = contiguous(mu, logvar, noise)
     z, kl = np.empty_like(mu), np.empty(len(mu), mu.dtype)
     loop = _forward_f32 if mu.dtype == np.float32 else _forward_f64
@@ -136,6 +138,8 @@ def backward_redrawn(
 def _backward(
     loop: Any, z_bar: Any, kl_bar: Any, mu: Any, logvar: Any, third: Any
 ) -> tuple[Any, Any]:
+    check_shapes(z_bar=z_bar, mu=mu, logvar=logvar, noise_or_z=third)
+    check_shapes(kl_bar=kl_bar, one_an_image=np.empty(len(mu)))
     arrays = contiguous(z_bar, kl_bar, mu, logvar, third)
     mu_bar, logvar_bar = np.empty_like(arrays[0]), np.empty_like(arrays[0])
     single = mu.dtype == np.float32

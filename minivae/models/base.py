@@ -158,7 +158,7 @@ class Autoencoder(nn.Module, ABC):
         """Return the tensor or array `x` on the model's device."""
         if isinstance(x, Tensor):
             return x
-        return xp_of(self.parameters()[0].data).asarray(x)
+        return xp_of(self.first_parameter().data).asarray(x)
 
     def recon(
         self, z: Tensor, x: Tensor | Array, dropout: Noise | None, how: Reduction
@@ -222,7 +222,7 @@ class Autoencoder(nn.Module, ABC):
     @property
     def dtype(self) -> Any:
         """The floating type of the parameters."""
-        return self.parameters()[0].dtype
+        return self.first_parameter().dtype
 
 
 def _noise_if_sampled(mean: bool, noise: NoiseLike | None) -> NoiseLike | None:

@@ -315,12 +315,6 @@ def reparameterize_kl_unfused(
     )
 
 
-class SamplerSaves(NamedTuple):
-    """The standard deviation σ = exp(logvar / 2)."""
-
-    sigma: Array
-
-
 class SampleAndKl(NamedTuple):
     """The two outputs of the fused sampler, or their adjoints."""
 
@@ -331,43 +325,38 @@ class SampleAndKl(NamedTuple):
 @op(
     "z = μ + e^(ℓ/2) ε,  kl = ½ Σ μ² + e^ℓ − 1 − ℓ",
     outputs=("z", "kl"),
-    saves=("sigma",),
     constant=("noise",),
     unfused=reparameterize_kl_unfused,
 )
 def reparameterize_kl(
     mu: Array, logvar: Array, noise: Array, *, reduction: Reduction = "mean"
 ) -> SampleAndKl:
-    """Sample z and compute KL(q ‖ N(0, 1)) in one operation: everything latent."""
-    z = reparameterize.forward(mu, logvar, noise)
-    return SampleAndKl(z, gaussian_kl.forward(mu, logvar, reduction=reduction))
+    """Sample z and compute KL(q ‖ N(0, 1)) in one pass: everything latent, (N, Z)."""
+    if not mu.shape == logvar.shape == noise.shape or mu.ndim != 2:
+        raise UserError(
+            f"reparameterize_kl: mu {mu.shape}, logvar {logvar.shape} and noise "
+            f"{noise.shape} must be one (N, Z)"
+        )
+    z, kl = kernels.family("gaussian.forward")(mu, logvar, noise)
+    return SampleAndKl(z, kl.mean() if reduction == "mean" else kl)
 
 
-@reparameterize_kl.with_saves
-def reparameterize_kl_with_saves(
-    mu: Array, logvar: Array, noise: Array, *, reduction: Reduction = "mean"
-) -> tuple[SampleAndKl, SamplerSaves]:
-    sigma = xp_of(mu, logvar, noise).exp(0.5 * logvar)
-    kl = gaussian_kl.forward(mu, logvar, reduction=reduction)
-    return SampleAndKl(mu + sigma * noise, kl), SamplerSaves(sigma)
-
-
-@reparameterize_kl.vjp_all(mu="μ̄ = z̄ + k̄l μ", logvar="ℓ̄ = ½ z̄ ε σ + ½ k̄l (e^ℓ − 1)")
+@reparameterize_kl.vjp_all(
+    mu="μ̄ = z̄ + k̄l μ", logvar="ℓ̄ = ½ z̄ ε e^(ℓ/2) + ½ k̄l (e^ℓ − 1)"
+)
 def reparameterize_kl_inputs(
     g: SampleAndKl,
     out: SampleAndKl,
-    saved: SamplerSaves,
     mu: Array,
     logvar: Array,
     noise: Array,
     *,
     needs: tuple[bool, bool, bool],
     reduction: Reduction = "mean",
-) -> tuple[Array | None, Array | None, None]:
-    kl = _spread(g.kl, mu, reduction)
-    mu_bar = g.z + kl * mu if needs[0] else None
-    logvar_bar = None
-    if needs[1]:
-        per_kl = xp_of(logvar).expm1(logvar)
-        logvar_bar = 0.5 * (g.z * noise * saved.sigma + kl * per_kl)
-    return mu_bar, logvar_bar, None
+) -> tuple[Array, Array, None]:
+    xp = xp_of(mu)
+    z_bar = xp.zeros_like(mu) if isinstance(g.z, float) else g.z  # nobody used z
+    kl_bar = xp.asarray(_spread(g.kl, mu, reduction), dtype=mu.dtype).reshape(-1)
+    kl_bar = xp.ascontiguousarray(xp.broadcast_to(kl_bar, (len(mu),)))
+    family = kernels.family("gaussian.backward")
+    return *family(z_bar, kl_bar, mu, logvar, noise=noise), None

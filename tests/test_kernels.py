@@ -1,0 +1,431 @@
+"""Every rung of every family: equal to its reference, on any input, by any threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from minivae_kernels import MODULES, CannotRunError, Family, Rung, families, family
+from minivae_kernels import cpu as compiled
+from minivae_kernels.family import Cost
+
+RUNGS = [(f, rung) for f in families() for rung in f.rungs[1:]]
+each_rung = pytest.mark.parametrize(
+    ("family", "rung"), RUNGS, ids=[f"{f.name}-{rung.name}" for f, rung in RUNGS]
+)
+SHAPES = [(1, 1), (3, 5), (7, 16), (33, 17), (64, 65), (130, 3), (5, 784)]
+TOLERANCES = {np.float64: 1e-13, np.float32: 2e-6}
+"""Of the largest value: some roundings, and in float32 the polynomials' 4e-7."""
+
+Call = tuple[list[Any], dict[str, Any]]
+
+
+def _bernoulli(shape: tuple[int, int], draw: Any) -> Call:
+    logits = draw.normal(shape) * 4
+    logits.reshape(-1)[:1] = 90.0
+    return [logits, draw.binary(shape), draw.number(0.25)], {}
+
+
+def _gaussian_forward(shape: tuple[int, int], draw: Any) -> Call:
+    return [draw.normal(shape), draw.normal(shape), draw.normal(shape)], {}
+
+
+def _gaussian_backward(shape: tuple[int, int], draw: Any) -> Call:
+    mu, logvar = draw.normal(shape), draw.normal(shape)
+    key = (3, 1, 6)
+    noise = family("philox.normals")(*key, mu.size).reshape(shape).astype(mu.dtype)
+    z = mu + np.exp(0.5 * logvar) * noise
+    arrays = [draw.normal(shape), draw.normal(shape)[:, 0].copy(), mu, logvar]
+    return arrays, {"noise": noise, "z": z, "key": key}
+
+
+def _flat(count: int, **numbers: Any) -> Callable[[tuple[int, int], Any], Call]:
+    def make(shape: tuple[int, int], draw: Any) -> Call:
+        size = (shape[0] * shape[1],)
+        arrays = [draw.normal(size) for _ in range(2)]
+        moments = [draw.positive(size) for _ in range(count)]
+        return [*arrays, *moments], {**numbers, "scale": 0.5, "decay": 0.01}
+
+    return make
+
+
+def _philox(shape: tuple[int, int], draw: Any) -> Call:
+    return [(5 << 32) + 7, 3, (1 << 40) + shape[1], shape[0] * shape[1]], {}
+
+
+ADAM = {"rate": 0.01, "beta1": 0.9, "beta2": 0.999, "root": 0.3, "eps": 1e-8}
+CALLS: dict[str, Callable[[tuple[int, int], Any], Call]] = {
+    "philox.words": _philox,
+    "philox.uniforms": _philox,
+    "philox.normals": _philox,
+    "bernoulli": _bernoulli,
+    "gaussian.forward": _gaussian_forward,
+    "gaussian.backward": _gaussian_backward,
+    "sgd": _flat(1, lr=0.1, momentum=0.9, nesterov=True),
+    "adagrad": _flat(1, lr=0.1, eps=1e-8),
+    "rmsprop": _flat(1, lr=0.1, alpha=0.9, eps=1e-8),
+    "adam": _flat(2, **ADAM, shrink=0.02),
+    "colsum": lambda shape, draw: ([draw.normal(shape)], {}),
+    "bias_activation": lambda shape, draw: (
+        [draw.normal(shape), draw.normal(shape)[0].copy()],
+        {"activation": "relu"},
+    ),
+}
+IN_PLACE = {"sgd", "adagrad", "rmsprop", "adam", "bias_activation"}
+
+
+class Draw:
+    """Distinct random values of one dtype; never zeros or ones."""
+
+    def __init__(self, dtype: type) -> None:
+        self.rng, self.dtype = np.random.default_rng(3), dtype
+
+    def normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.rng.normal(size=shape).astype(self.dtype)
+
+    def positive(self, shape: tuple[int, ...]) -> np.ndarray:
+        return (0.1 + self.rng.random(shape)).astype(self.dtype)
+
+    def binary(self, shape: tuple[int, ...]) -> np.ndarray:
+        return (self.rng.random(shape) < 0.5).astype(self.dtype)
+
+    def number(self, value: float) -> float:
+        return value
+
+
+def results(name: str, rung: Rung, call: Call) -> list[np.ndarray]:
+    """Everything a rung returns or changes, its inputs left alone."""
+    arrays, options = call
+    if name in IN_PLACE:
+        arrays = [a.copy() for a in arrays]
+    returned = rung.function(*arrays, **options)
+    if name in IN_PLACE:
+        return [np.asarray(a) for a in arrays]
+    return [
+        np.asarray(r) for r in (returned if isinstance(returned, tuple) else [returned])
+    ]
+
+
+def assert_close(
+    found: list[np.ndarray], expected: list[np.ndarray], tol: float
+) -> None:
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        if a.dtype.kind in "ui":
+            np.testing.assert_array_equal(a, b)
+            continue
+        scale = max(1.0, float(np.abs(b).max(initial=0.0)))
+        assert np.abs(a.astype(np.float64) - b).max(initial=0.0) <= tol * scale
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], int]]:
+    before = compiled.set_threads(1)
+    yield compiled.set_threads
+    compiled.set_threads(before)
+
+
+def test_every_family_is_named_and_tested() -> None:
+    assert set(MODULES) == set(Family.registry) == set(CALLS)
+
+
+@each_rung
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_rung_equals_its_reference(
+    family: Family, rung: Rung, dtype: type, shape: tuple[int, int]
+) -> None:
+    call = CALLS[family.name](shape, Draw(dtype))
+    expected = results(family.name, family.rungs[0], call)
+    assert_close(results(family.name, rung, call), expected, TOLERANCES[dtype])
+
+
+@each_rung
+def test_a_float32_rung_is_near_the_reference_in_float64(
+    family: Family, rung: Rung
+) -> None:
+    if family.name.startswith("philox"):
+        pytest.skip("philox has no float inputs")
+    single = CALLS[family.name]((33, 65), Draw(np.float32))
+    arrays, options = single
+    widened = {
+        k: v.astype(np.float64) if isinstance(v, np.ndarray) else v
+        for k, v in options.items()
+    }
+    double = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arrays]
+    expected = results(family.name, family.rungs[0], (double, widened))
+    for a, b in zip(results(family.name, rung, single), expected, strict=True):
+        scale = max(1.0, float(np.abs(b).max()))
+        assert np.abs(a - b).max() <= 2e-6 * scale
+
+
+@each_rung
+def test_read_only_and_scattered_inputs_are_fine(family: Family, rung: Rung) -> None:
+    if family.name in IN_PLACE or family.name.startswith("philox"):
+        pytest.skip("its arrays are its own flat buffers, or it has none")
+    arrays, options = CALLS[family.name]((33, 17), Draw(np.float32))
+    expected = results(family.name, rung, (arrays, options))
+
+    def awkward(a: Any) -> Any:
+        if not isinstance(a, np.ndarray):
+            return a
+        wide = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan, a.dtype)
+        wide[..., ::2] = a
+        scattered = wide[..., ::2]
+        scattered.flags.writeable = False
+        return scattered
+
+    moved = [awkward(a) for a in arrays], {k: awkward(v) for k, v in options.items()}
+    assert_close(results(family.name, rung, moved), expected, 0.0)
+
+
+@each_rung
+def test_one_thread_and_two_give_the_same_bits(
+    family: Family,
+    rung: Rung,
+    threads: Callable[[int], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
+    call = CALLS[family.name]((130, 67), Draw(np.float32))
+    one = results(family.name, rung, call)
+    for count in (2, 3, 200):
+        threads(count)
+        for a, b in zip(results(family.name, rung, call), one, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+@each_rung
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)], ids=str)
+def test_empty_arrays_are_fine(
+    family: Family, rung: Rung, shape: tuple[int, int]
+) -> None:
+    if shape[1] == 0 and family.name == "gaussian.backward":
+        pytest.skip("the KL's adjoint is taken from a column")
+    if shape[0] == 0 and family.name == "bias_activation":
+        pytest.skip("the bias is taken from a row")
+    call = CALLS[family.name](shape, Draw(np.float32))
+    expected = results(family.name, family.rungs[0], call)
+    assert_close(results(family.name, rung, call), expected, 0.0)
+
+
+def test_nan_is_not_hidden() -> None:
+    logits, ones = np.full((1, 40), np.nan, np.float32), np.ones((1, 40), np.float32)
+    for rung in family("bernoulli").rungs:
+        values, gradient = rung.function(logits, ones, 1.0)
+        assert np.isnan(values).all()
+        assert np.isnan(gradient).all()
+    for rung in family("gaussian.forward").rungs:
+        z, kl = rung.function(ones, logits, ones)
+        assert np.isnan(z).all()
+        assert np.isnan(kl).all()
+
+
+def test_several_python_threads_may_call_at_once(
+    monkeypatch: pytest.MonkeyPatch, threads: Callable[[int], int]
+) -> None:
+    monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
+    threads(2)
+    call = CALLS["bernoulli"]((64, 784), Draw(np.float32))
+    expected = results("bernoulli", family("bernoulli").rungs[-1], call)
+    wrong: list[str] = []
+
+    def work() -> None:
+        for _ in range(50):
+            found = family("bernoulli")(*call[0])
+            if any(
+                a.tobytes() != b.tobytes() for a, b in zip(found, expected, strict=True)
+            ):
+                wrong.append("differs")
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not wrong
+    assert not any(worker.is_alive() for worker in workers)
+
+
+# The polynomials
+
+
+@pytest.mark.parametrize(
+    ("name", "exact", "x", "bound"),
+    [
+        ("exp_f32", np.exp, np.linspace(-87, 88, 700_001), 2e-7),
+        ("exp_f32", np.exp, np.linspace(-1, 1, 700_001), 2e-7),
+        ("expm1_f32", np.expm1, np.linspace(-87, 88, 700_001), 4e-7),
+        ("expm1_f32", np.expm1, np.linspace(-1, 1, 700_000), 4e-7),
+        ("expm1_f32", np.expm1, np.linspace(-1e-3, 1e-3, 700_000), 4e-7),
+        ("log1p_unit_f32", np.log1p, np.linspace(0, 1, 700_001), 2e-7),
+        ("log1p_unit_f32", np.log1p, np.geomspace(1e-30, 1, 700_001), 2e-7),
+    ],
+)
+def test_a_polynomial_keeps_the_bound_of_its_docstring(
+    name: str, exact: Any, x: np.ndarray, bound: float
+) -> None:
+    from numba import vectorize
+
+    function = getattr(compiled, name)
+    words = " ".join((function.__doc__ or "").split())
+    assert f"below {bound:.0e}".replace("e-0", "e-") in words
+    x = x.astype(np.float32)
+    found = vectorize(lambda value: function(value))(x).astype(np.float64)
+    right = exact(x.astype(np.float64))
+    error = np.abs(found - right)
+    assert (error <= bound * np.abs(right)).all()
+
+
+def test_the_exponential_saturates() -> None:
+    logits = np.array([[-1e4, 1e4, -np.inf, np.inf]], np.float32)
+    values, gradient = family("bernoulli")(logits[:, :2], np.ones((1, 2), "f"), 1.0)
+    assert values[0] == 1e4
+    np.testing.assert_array_equal(gradient, [[-1.0, 0.0]])
+
+
+# Choosing a rung
+
+
+def test_the_best_rung_runs_and_says_so() -> None:
+    x = np.ones((2, 3), np.float32)
+    bernoulli = family("bernoulli")
+    assert bernoulli.chosen(x, x, 1.0).name == "bernoulli_polynomial"
+    said = bernoulli.explain(x, x, 1.0)
+    assert "2 bernoulli_polynomial" in said
+    assert said.count("[runs]") == 1
+
+
+def test_a_rung_can_be_forced() -> None:
+    x = np.ones((2, 3), np.float32)
+    bernoulli = family("bernoulli")
+    for rung in bernoulli.rungs:
+        with bernoulli.use(rung.name):
+            assert bernoulli.chosen(x, x, 1.0) is rung
+    assert bernoulli.chosen(x, x, 1.0) is bernoulli.rungs[-1]
+
+
+@pytest.mark.parametrize(
+    ("rung", "dtype", "reason"),
+    [
+        ("bernoulli_numba", np.float16, "float16"),
+        ("bernoulli_numba", np.int64, "int64"),
+        (
+            "bernoulli_cuda",
+            np.float32,
+            "no rung 'bernoulli_cuda'; have bernoulli_numpy",
+        ),
+    ],
+)
+def test_a_forced_rung_that_cannot_run_says_why(
+    rung: str, dtype: type, reason: str
+) -> None:
+    x = np.ones((2, 3), dtype)
+    with pytest.raises(CannotRunError, match=reason), family("bernoulli").use(rung):
+        family("bernoulli")(x, x, 1.0)
+
+
+def test_mixed_precision_goes_to_the_reference_visibly() -> None:
+    single, double = np.ones((2, 3), np.float32), np.ones((2, 3))
+    chosen = family("bernoulli").chosen(single, double, 1.0)
+    assert chosen.number == 0
+    assert "one dtype" in family("bernoulli").explain(single, double, 1.0)
+
+
+def test_a_backward_rung_needs_its_form_of_the_noise() -> None:
+    arrays, options = _gaussian_backward((3, 4), Draw(np.float32))
+    backward = family("gaussian.backward")
+    for name, rung in (("noise", "stored"), ("z", "from_sample"), ("key", "redrawn")):
+        chosen = backward.chosen(*arrays, **{name: options[name]})
+        assert chosen.name == f"backward_{rung}"
+    with (
+        pytest.raises(CannotRunError, match="needs key="),
+        backward.use("backward_redrawn"),
+    ):
+        backward(*arrays, noise=options["noise"])
+
+
+def test_every_rung_has_an_idea_and_every_call_a_floor() -> None:
+    for each in families():
+        assert [rung.number for rung in each.rungs] == list(range(len(each.rungs)))
+        assert all(rung.idea for rung in each.rungs)
+        arrays, options = CALLS[each.name]((4, 8), Draw(np.float32))
+        cost = each.cost(*arrays, **options)
+        assert isinstance(cost, Cost)
+        assert cost.bytes > 0
+        assert cost.flops > 0
+
+
+def test_floors_are_those_of_the_arrays() -> None:
+    N, D = 16, 784
+    call = _bernoulli((N, D), Draw(np.float32))
+    assert family("bernoulli").cost(*call[0]).bytes == 12 * N * D
+    call = _gaussian_forward((N, D), Draw(np.float32))
+    assert family("gaussian.forward").cost(*call[0]).bytes == 16 * N * D
+    arrays, options = CALLS["adam"]((N, D), Draw(np.float32))
+    assert family("adam").cost(*arrays, **options).bytes == 28 * N * D
+
+
+# Compiled code on disk
+
+SCRIPT = """
+import numpy as np
+from minivae_kernels import family
+x = np.full((2, 3), 0.5, np.float32)
+family("bernoulli")(x, x, 1.0)
+from minivae_kernels.bernoulli import _vector_loop
+print(sum(_vector_loop.stats.cache_hits.values()))
+"""
+
+
+def run_script(**environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_compiled_kernels_are_found_again(tmp_path: Path) -> None:
+    folder = str(tmp_path / "cache")
+    assert run_script(NUMBA_CACHE_DIR=folder) == "0"
+    assert run_script(NUMBA_CACHE_DIR=folder) == "1"
+
+
+def test_without_a_writable_cache_folder_kernels_still_run(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder can be made below a file")
+    assert run_script(NUMBA_CACHE_DIR=str(blocked / "cache")) in ("0", "1")
+
+
+# What bad input gets
+
+
+def test_shapes_that_differ_are_refused_before_a_loop_reads_on() -> None:
+    short, long = np.ones((2, 3), np.float32), np.ones((2, 4), np.float32)
+    with pytest.raises(ValueError, match=r"logits \(2, 4\), target \(2, 3\)"):
+        family("bernoulli")(long, short, 1.0)
+    with pytest.raises(ValueError, match=r"mu \(2, 4\).*noise \(2, 3\)"):
+        family("gaussian.forward")(long, long, short)
+    for name in ("sgd", "adagrad", "rmsprop", "adam"):
+        arrays, options = CALLS[name]((3, 4), Draw(np.float32))
+        with pytest.raises(ValueError, match=r"g \(5,\)"):
+            family(name)(arrays[0], arrays[1][:5], *arrays[2:], **options)
+
+
+def test_more_than_2_to_the_31_elements_are_refused() -> None:
+    huge = np.broadcast_to(np.float32(1), (2**16, 2**16))
+    with pytest.raises(CannotRunError, match="at most 2147483647 elements"):
+        family("colsum")(huge)
