@@ -21,11 +21,15 @@ NoiseLike = Noise | Array
 
 
 def normal_noise(noise: NoiseLike, like: Tensor) -> Array:
-    """Return standard normals of the shape, dtype and device of `like`."""
-    if not isinstance(noise, Noise):
-        return noise
-    drawn = noise.normal(like.shape, like.dtype)
-    return backend.xp_of(like.data).asarray(drawn)
+    """Return standard normals of the shape, dtype and device of `like`.
+
+    Noise given as an array may have axes in front: several draws for each code.
+    """
+    if isinstance(noise, Noise):
+        noise = noise.normal(like.shape, like.dtype)
+    elif noise.shape[-like.ndim :] != like.shape:
+        raise UserError(f"noise of shape {noise.shape} for a code of {like.shape}")
+    return backend.xp_of(like.data).asarray(noise, dtype=like.dtype)
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ class DiagGaussian:
         return 0.5 * (self.mu**2 + (ops.expm1(self.logvar) - self.logvar))
 
     def log_prob(self, z: Tensor | Array) -> Tensor:
-        """Log density of z, summed over latents: (N,)."""
-        scaled = (z - self.mu) ** 2 / self.var
-        return -0.5 * ops.sum(LOG_2PI + self.logvar + scaled, axis=-1)
+        """Log density of z, summed over all axes but the first: (N,)."""
+        terms = LOG_2PI + self.logvar + (z - self.mu) ** 2 / self.var
+        return -0.5 * ops.sum(terms, axis=tuple(range(1, terms.ndim)))
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ class Optimizer(ABC):
     """What all optimizers share: buffers, clipping, weight decay, and their state.
 
     `clip_norm` bounds the length of the whole gradient; `gradient_norm` is that length
-    before clipping. Parameters whose `grad` is None are left as they are.
+    before clipping. Parameters whose `grad` is None are left as they are; t counts the
+    calls of `step`, for all parameters alike.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
@@ -90,8 +91,8 @@ class Optimizer(ABC):
     ) -> None:
         if not lr > 0 or not math.isfinite(lr):
             raise UserError(f"the learning rate must be positive, not {lr}")
-        if not weight_decay >= 0:
-            raise UserError(f"weight decay must not be negative: {weight_decay}")
+        if not 0 <= weight_decay < math.inf:
+            raise UserError(f"weight decay must be a number >= 0, not {weight_decay}")
         if clip_norm is not None and not clip_norm > 0:
             raise UserError(f"the clipping norm must be positive, not {clip_norm}")
         self.parameters = list(parameters)
@@ -109,10 +110,9 @@ class Optimizer(ABC):
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
+        self._collect()
         spans = self._spans()
-        xp = xp_of(self.values)
-        squares = (float(xp.vdot(g, g)) for g in (self.gradients[s] for s in spans))
-        self.gradient_norm = math.sqrt(math.fsum(squares))
+        self.gradient_norm = math.hypot(*(_length(self.gradients[s]) for s in spans))
         self.scale = 1.0
         if self.clip_norm is not None and self.gradient_norm > self.clip_norm:
             self.scale = self.clip_norm / self.gradient_norm
@@ -123,6 +123,16 @@ class Optimizer(ABC):
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.assign(parameter.data)
+
+    def _collect(self) -> None:
+        """Put gradients that lie elsewhere into the buffer: the user's own, or those
+        of a `backward()` before the parameters were packed."""
+        if all(p.grad is None for p in self.parameters):
+            raise UserError("no parameter has a gradient: call backward() first")
+        for p in self.parameters:
+            if p.grad is not None and p.grad is not p.slot and p.slot is not None:
+                p.slot[...] = p.grad
+                p.grad = p.slot
 
     def _spans(self) -> list[slice]:
         """Return the parts of the buffers that have gradients, as few as possible."""
@@ -150,6 +160,16 @@ class Optimizer(ABC):
                 raise UserError(f"the optimizer's {name} is missing or does not fit")
             array[...] = xp_of(array).asarray(state[name])
         self.steps = steps
+
+
+def _length(g: Array) -> float:
+    """Return √(Σ g²), also where the squares overflow the precision of g."""
+    xp = xp_of(g)
+    length = math.sqrt(float(xp.vdot(g, g)))
+    if math.isfinite(length) or not bool(xp.isfinite(g).all()):
+        return length
+    largest = float(xp.abs(g).max())
+    return largest * math.sqrt(float(xp.vdot(g / largest, g / largest)))
 
 
 class SGD(Optimizer):
@@ -270,6 +290,8 @@ class Adam(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(parameters, lr, **options)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise UserError(f"betas must be in [0, 1), not {betas}")
         self.betas, self.eps = betas, eps
 
     def update(self, w: Array, g: Array, *moments: Array) -> None:
@@ -296,7 +318,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with the decay outside the moments: first w ← (1 − lr weight_decay) w.
 
-    Source: Loshchilov & Hutter 2019, algorithm 2.
+    Source: Loshchilov & Hutter 2019, algorithm 2, with the schedule's factor taken to
+    be lr, as PyTorch has it.
     """
 
     def decays(self) -> dict[str, float]:

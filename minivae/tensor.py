@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 class _Mode(threading.local):
     """What is switched on in this thread."""
 
-    tracking: bool = True
+    paused: int = 0  # how many no_grad contexts are open
     observer: Callable[[Node], None] | None = None
 
 
@@ -54,10 +54,10 @@ class no_grad(ContextDecorator):
     """Within this context nothing is put on the tape."""
 
     def __enter__(self) -> None:
-        self._before, mode.tracking = mode.tracking, False
+        mode.paused += 1
 
     def __exit__(self, *exc: object) -> None:
-        mode.tracking = self._before
+        mode.paused -= 1
 
 
 class Tensor:
@@ -103,7 +103,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """Return a leaf with the same array, through which no gradient flows."""
-        return Tensor(self.data)
+        return _made_by(None, self.data, 0)
 
     def backward(self, gradient: Array | None = None) -> None:
         """Add ∂self/∂leaf to the `grad` of every leaf that led here.
@@ -161,6 +161,10 @@ class Parameter(Tensor):
         self.place: Any = None
         self.version = 0
 
+    def detach(self) -> Tensor:
+        """Return a leaf with a copy of the value, which later updates leave alone."""
+        return _made_by(None, self.data.copy(), 0)
+
     def assign(self, value: Array) -> None:
         """Set the value, in place. Giving `self.data` announces that it was changed."""
         if value is not self.data:
@@ -172,8 +176,10 @@ class Parameter(Tensor):
 
 
 def as_array(data: Operand) -> Array:
-    """Return `data` as an array; numbers and lists become float32."""
-    return data if is_array(data) else np.asarray(data, dtype=np.float32)
+    """Return `data` as an array; Python's numbers and lists become float32."""
+    if is_array(data):
+        return data
+    return np.asarray(data, getattr(data, "dtype", np.float32))
 
 
 def edge_of(tensor: Tensor) -> Edge:
@@ -285,7 +291,7 @@ class Op(Generic[Result]):
         for x in inputs:
             edge = None
             if isinstance(x, Tensor):
-                if x.requires_grad and mode.tracking:
+                if x.requires_grad and not mode.paused:
                     edge = edge_of(x)
                 x = x.data
             elif isinstance(x, (list, tuple)):
@@ -455,7 +461,7 @@ def _deliver(leaf: Tensor, gradient: Gradient) -> Delivery:
     """Add a finished adjoint to `leaf.grad`, in the leaf's slot if it has one."""
     slot = getattr(leaf, "slot", None)
     if slot is None:
-        array = xp_of(leaf.data).asarray(gradient, dtype=leaf.dtype)
+        array = xp_of(leaf.data).array(gradient, dtype=leaf.dtype)  # never shared
         leaf.grad = array if leaf.grad is None else leaf.grad + array
     elif leaf.grad is None:
         slot[...] = gradient

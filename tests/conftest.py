@@ -74,5 +74,5 @@ def tape_is_on() -> Iterator[None]:
     from minivae.tensor import mode
 
     yield
-    assert mode.tracking
+    assert not mode.paused
     assert mode.observer is None

@@ -47,7 +47,7 @@ def test_two_threads_may_train_at_once() -> None:
 def test_no_grad_in_one_thread_is_nothing_to_another() -> None:
     seen: list[bool] = []
     with mv.no_grad():
-        worker = threading.Thread(target=lambda: seen.append(mode.tracking))
+        worker = threading.Thread(target=lambda: seen.append(not mode.paused))
         worker.start()
         worker.join()
     assert seen == [True]

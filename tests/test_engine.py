@@ -84,7 +84,42 @@ def test_without_grad_nothing_is_recorded() -> None:
 def test_no_grad_ends_with_an_exception_too() -> None:
     with pytest.raises(ZeroDivisionError), no_grad():
         raise ZeroDivisionError
-    assert mode.tracking
+    assert not mode.paused
+
+
+def test_no_grad_may_be_nested_and_used_again() -> None:
+    pause = no_grad()
+    with pause, pause:
+        assert mode.paused
+    assert not mode.paused
+
+    @no_grad()
+    def recursive(depth: int) -> int:
+        return recursive(depth - 1) if depth else mode.paused
+
+    assert recursive(3) == 4
+    assert not mode.paused
+
+
+def test_detach_keeps_the_precision_and_not_the_memory_of_a_parameter() -> None:
+    p, q = scalar(3.0), scalar(2.0)
+    assert (p * p).detach().dtype == np.float64
+    y = q * p.detach()
+    p.assign(np.array(100.0))
+    y.backward()
+    assert q.grad == 3.0
+
+
+def test_a_gradient_is_nobody_elses_array() -> None:
+    a, b, u = Parameter(np.ones(2)), Parameter(np.ones(2)), np.ones(2)
+    (a + b).backward(u)
+    assert a.grad is not None
+    a.grad *= 10
+    np.testing.assert_array_equal(u, [1.0, 1.0])
+    np.testing.assert_array_equal(b.grad, [1.0, 1.0])
+    ops.sum(b).backward()
+    assert b.grad is not None
+    b.grad *= 2
 
 
 def test_detach_stops_the_gradient() -> None:

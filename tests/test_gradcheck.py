@@ -165,6 +165,12 @@ def test_a_kink_is_seen_wherever_in_the_step_it_lies(distance: float) -> None:
     assert "1 at kinks" in claim.claim
 
 
+def test_more_than_a_fifth_of_kinks_is_no_verdict() -> None:
+    x = np.concatenate([np.zeros(3), np.linspace(0.5, 2, 9)])
+    assert not gradcheck.check(ops.relu, [x])[0].passed
+    assert gradcheck.check(ops.relu, [x[1:]])[0].passed
+
+
 def test_mostly_kinks_is_no_verdict() -> None:
     (claim,) = gradcheck.check(ops.relu, [np.zeros(5)])
     assert not claim.passed

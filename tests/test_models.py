@@ -170,6 +170,27 @@ def test_noise_may_be_given_as_an_array() -> None:
         model.loss_terms(x)
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (4,), (3, 4)])
+def test_noise_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="noise of shape"):
+        make("vae").loss_terms(images(), np.zeros(shape, np.float32))
+    with pytest.raises(UserError, match="noise of shape"):
+        make("vae").sample(5, np.zeros((4, 3), np.float32))
+
+
+def test_a_model_keeps_its_own_precision() -> None:
+    model = make("vae")
+    x, eps = images().astype(np.float64), np.zeros((4, 3))
+    assert model.loss_terms(x, eps).loss.dtype == np.float32
+    assert model.embed(x).dtype == np.float32
+
+
+def test_log_prob_of_images_is_one_number_an_image() -> None:
+    decoded = make("vae", "gaussian").decode(np.zeros((4, 3), np.float32))
+    assert isinstance(decoded, DiagGaussian)
+    assert decoded.log_prob(images()).shape == (4,)
+
+
 def test_drawn_pixels_have_the_mean_of_the_logits() -> None:
     logits = Tensor(np.full((20_000, 3), [-2.0, 0.0, 3.0]))
     drawn = Bernoulli(logits)

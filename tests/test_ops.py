@@ -14,7 +14,7 @@ from tolerances import FLOAT32, FLOAT64
 from minivae import ops
 from minivae.backend import Array
 from minivae.errors import UserError
-from minivae.tensor import Op, Parameter, Tensor
+from minivae.tensor import Op, Parameter, Tensor, backward_steps
 from minivae.verify.op_cases import Case, cases
 
 CASES = {f"{case.op}, {case.label}": case for case in cases()}
@@ -57,6 +57,22 @@ def test_an_op_keeps_the_precision_of_its_inputs(case: Case, dtype: type) -> Non
     # targets and noise are closed over in float64: only the gradients' type is the op's
     _, gradients = run(case, inputs)
     assert all(gradient.dtype == dtype for gradient in gradients)
+
+
+@each_case
+def test_no_rule_widens_on_the_way(case: Case) -> None:
+    """In a float32 graph every single contribution is float32, or a Python float."""
+
+    def single(array: Array) -> Array:
+        return array.astype(np.float32) if array.dtype == np.float64 else array
+
+    leaves = [Parameter(x.astype(np.float32)) for x in case.inputs.values()]
+    outputs = outputs_of(stand_in.call_with_constants(case.f, single, *leaves))
+    for out in outputs:
+        upstream = np.full(out.shape, 1.5, np.float32)
+        for event in backward_steps(out, upstream):
+            raw = getattr(event, "raw", event[-1])
+            assert isinstance(raw, float) or raw.dtype == np.float32
 
 
 def unary_ops() -> list[str]:
@@ -224,9 +240,32 @@ def test_ties_share_the_gradient() -> None:
 
 
 def test_powers_are_differentiable_at_zero() -> None:
+    exponent = Parameter(np.array([2.0, 3.0]))
+    ops.sum(ops.pow(np.array([0.0, 2.0]), exponent)).backward()
+    np.testing.assert_array_equal(exponent.grad, [0.0, 8 * np.log(2)])
     x = Parameter(np.array([0.0, 0.0, 2.0]))
     ops.sum(ops.pow(x, np.array([0.0, 1.0, 3.0]))).backward()
     np.testing.assert_array_equal(x.grad, [0.0, 1.0, 12.0])
+
+
+def test_expm1_keeps_its_slope_far_below_zero() -> None:
+    x = Parameter(np.array([-12.0, -30.0], np.float32))
+    ops.sum(ops.expm1(x)).backward()
+    assert x.grad is not None
+    assert (np.abs(x.grad / np.exp([-12.0, -30.0]) - 1) <= FLOAT32).all()
+
+
+def test_the_larger_of_two_infinities_has_a_gradient() -> None:
+    x = Parameter(np.array([np.inf, np.inf, -np.inf]))
+    ops.sum(ops.maximum(x, np.array([np.inf, 1.0, 0.0]))).backward()
+    np.testing.assert_array_equal(x.grad, [0.5, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("axis", [np.int64(1), -1, (np.int64(0), -1)])
+def test_an_axis_may_be_any_integer(axis: Any) -> None:
+    x = Parameter(np.ones((2, 3)))
+    ops.sum(ops.sum(x, axis=axis)).backward()
+    np.testing.assert_array_equal(x.grad, np.ones((2, 3)))
 
 
 def test_dropout_keeps_the_mean() -> None:
@@ -248,6 +287,7 @@ def test_dropout_keeps_the_mean() -> None:
         (lambda: ops.bernoulli_nll(np.ones((1, 2)), np.array([[0, 0.5]])), "grey"),
         (lambda: ops.bernoulli_nll(np.ones((1, 2)), np.array([[0, np.nan]])), "grey"),
         (lambda: ops.dropout(np.ones(2), np.ones(2), p=1.0), r"\[0, 1\)"),
+        (lambda: ops.gaussian_kl(np.ones((2, 3)), np.ones(3)), r"\(2, 3\) and \(3,\)"),
         (lambda: ops.exp("text"), "expected an array or a number, got str"),
     ],
 )

@@ -203,6 +203,39 @@ def test_parameters_without_a_gradient_stay() -> None:
     np.testing.assert_array_equal(after["3.weight"], before["3.weight"])
 
 
+def test_a_gradient_from_elsewhere_counts_too() -> None:
+    p = Parameter(np.array([3.0]))
+    ops.sum(p * p).backward()
+    optimizer = SGD([p], 0.1)  # packs after the gradient was made
+    optimizer.step()
+    assert optimizer.gradient_norm == 6.0
+    assert np.abs(p.data - 2.4).max() <= FLOAT64
+    p.grad = np.array([1.0])  # a user's own
+    optimizer.step()
+    assert np.abs(p.data - 2.3).max() <= FLOAT64
+
+
+def test_a_step_without_any_gradient_is_refused() -> None:
+    with pytest.raises(UserError, match=r"backward\(\) first"):
+        SGD([Parameter(np.zeros(2))]).step()
+
+
+def test_a_gradient_whose_square_overflows_is_still_clipped() -> None:
+    p = Parameter(np.zeros(2, np.float32))
+    optimizer = SGD([p], 1.0, clip_norm=1.0)
+    p.grad = np.array([3e20, 4e20], np.float32)
+    optimizer.step()
+    assert optimizer.gradient_norm == pytest.approx(5e20, rel=1e-6)
+    assert np.abs(p.data - [-0.6, -0.8]).max() <= 1e-6
+
+
+def test_hidden_layers_start_by_their_activation() -> None:
+    for activation, bound in (("relu", math.sqrt(6 / 64)), ("tanh", math.sqrt(6 / 80))):
+        layer = nn.hidden_layers((64, 16), activation, 0.0, Noise(0))[0]
+        largest = np.abs(layer.state()["weight"]).max()
+        assert 0.98 * bound <= largest <= bound
+
+
 def test_an_update_changes_versions_so_that_old_losses_are_refused() -> None:
     p = Parameter(np.ones(2), "w")
     optimizer = SGD([p])
@@ -234,6 +267,8 @@ def test_a_second_optimizer_shares_the_buffer_or_is_refused() -> None:
         (lambda p: SGD([p], 0.0), "learning rate"),
         (lambda p: SGD([p], math.nan), "learning rate"),
         (lambda p: SGD([p], weight_decay=-1.0), "weight decay"),
+        (lambda p: SGD([p], weight_decay=math.inf), "weight decay"),
+        (lambda p: Adam([p], betas=(0.9, 1.0)), "betas"),
         (lambda p: SGD([p], clip_norm=0.0), "clipping"),
         (lambda p: SGD([p], momentum=1.0), "momentum"),
         (lambda p: SGD([p], nesterov=True), "nesterov"),

@@ -25,10 +25,6 @@ class AE(Autoencoder):
         """Return the code (N, Z)."""
         return self.code_layer(self.hidden_code(x, dropout))
 
-    def code(self, x: Tensor | Array) -> Tensor:
-        """Return the code (N, Z)."""
-        return self.encode(x)
-
     def loss_terms(
         self,
         x: Tensor | Array,

@@ -107,10 +107,6 @@ class Autoencoder(nn.Module, ABC):
         """Return the code of images: a tensor (N, Z), or a distribution over codes."""
 
     @abstractmethod
-    def code(self, x: Tensor | Array) -> Tensor:
-        """Return the mean code (N, Z), deterministically."""
-
-    @abstractmethod
     def loss_terms(
         self,
         x: Tensor | Array,
@@ -155,10 +151,11 @@ class Autoencoder(nn.Module, ABC):
         return likelihood_named(self.likelihood_name)
 
     def here(self, x: Any) -> Any:
-        """Return the tensor or array `x` on the model's device."""
+        """Return the tensor or array `x` on the model's device, in its precision."""
         if isinstance(x, Tensor):
             return x
-        return xp_of(self.first_parameter().data).asarray(x)
+        first = self.first_parameter()
+        return xp_of(first.data).asarray(x, dtype=first.dtype)
 
     def recon(
         self, z: Tensor, x: Tensor | Array, dropout: Noise | None, how: Reduction
@@ -174,9 +171,9 @@ class Autoencoder(nn.Module, ABC):
     def codes(self, x: Tensor | Array, noise: NoiseLike | None) -> Tensor:
         """Return mean codes, or with `noise` sampled ones where there are any."""
         encoded = self.encode(x)
-        if noise is not None and isinstance(encoded, DiagGaussian):
-            return encoded.sample(noise)
-        return self.code(x)
+        if isinstance(encoded, DiagGaussian):
+            return encoded.mu if noise is None else encoded.sample(noise)
+        return encoded
 
     @no_grad()
     def embed(

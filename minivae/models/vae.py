@@ -46,10 +46,6 @@ class VAE(Autoencoder):
         h = self.hidden_code(x, dropout)
         return DiagGaussian(self.mu(h), self.logvar(h))
 
-    def code(self, x: Tensor | Array) -> Tensor:
-        """Return the posterior mean (N, Z)."""
-        return self.encode(x).mu
-
     def loss_terms(
         self,
         x: Tensor | Array,

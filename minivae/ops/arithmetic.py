@@ -84,15 +84,14 @@ def pow(x: Array, y: Array) -> Array:
 
 @pow.vjp("x", "x̄ = z̄ y xʸ⁻¹")
 def pow_x(g: Array, z: Array, x: Array, y: Array) -> Array:
-    xp = xp_of(x, y)
-    constant = y == 0  # x⁰ is 1 everywhere, at x = 0 too, where x⁻¹ is infinite
-    return g * y * x ** xp.where(constant, xp.ones_like(y), y - 1)
+    xp = xp_of(x, y)  # x⁰ is 1 everywhere, at x = 0 too, where x⁻¹ is infinite
+    return g * y * x ** xp.where(y == 0, xp.ones_like(y), y - 1).astype(z.dtype)
 
 
 @pow.vjp("y", "ȳ = z̄ z log x")
 def pow_y(g: Array, z: Array, x: Array, y: Array) -> Array:
     xp = xp_of(x, y)
-    return g * z * xp.log(xp.where(x == 0, xp.ones_like(x), x))
+    return g * z * xp.log(xp.where(x == 0, xp.ones_like(x), x)).astype(z.dtype)
 
 
 @op("y = eˣ")
@@ -130,9 +129,9 @@ def expm1(x: Array) -> Array:
     return xp_of(x).expm1(x)
 
 
-@expm1.vjp("x", "x̄ = ȳ (y + 1)")
+@expm1.vjp("x", "x̄ = ȳ eˣ")
 def expm1_x(g: Array, y: Array, x: Array) -> Array:
-    return g * (y + 1)
+    return g * xp_of(x).exp(x)  # y + 1 would cancel where x is far below 0
 
 
 @op("y = √x")
@@ -163,12 +162,12 @@ def maximum(x: Array, y: Array) -> Array:
 
 @maximum.vjp("x", "x̄ = z̄ [x > y] + ½ z̄ [x = y]")
 def maximum_x(g: Array, z: Array, x: Array, y: Array) -> Array:
-    return g * (0.5 + 0.5 * xp_of(x, y).sign(x - y))
+    return g * (0.5 * ((x > y) + (x >= y).astype(z.dtype)))
 
 
 @maximum.vjp("y", "ȳ = z̄ [y > x] + ½ z̄ [x = y]")
 def maximum_y(g: Array, z: Array, x: Array, y: Array) -> Array:
-    return g * (0.5 + 0.5 * xp_of(x, y).sign(y - x))
+    return g * (0.5 * ((x < y) + (x <= y).astype(z.dtype)))
 
 
 @op("z = x where c, else y", constant=("c",))

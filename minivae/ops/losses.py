@@ -40,9 +40,9 @@ def _reduced_tensor(values: Tensor, reduction: Reduction) -> Tensor:
     return reduce.mean(per_image) if reduction == "mean" else per_image
 
 
-def _check_same_shape(name: str, predicted: Array, target: Array) -> None:
-    if predicted.shape != target.shape:
-        raise UserError(f"{name}: prediction {predicted.shape}, target {target.shape}")
+def _check_same_shape(name: str, first: Array, second: Array) -> None:
+    if first.shape != second.shape:
+        raise UserError(f"{name} of two shapes: {first.shape} and {second.shape}")
 
 
 # Squared error
@@ -288,6 +288,7 @@ def gaussian_kl(mu: Array, logvar: Array, *, reduction: Reduction = "mean") -> A
     Source: Kingma & Welling 2014, appendix B. exp(ℓ) − 1 is one expm1, since near the
     prior ℓ → 0 the two cancel.
     """
+    _check_same_shape("gaussian_kl", mu, logvar)
     values = 0.5 * (mu**2 + (xp_of(mu, logvar).expm1(logvar) - logvar))
     return _reduced(values, reduction)
 

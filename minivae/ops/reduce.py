@@ -10,7 +10,9 @@ Axis = int | tuple[int, ...] | None
 
 def _keep_axes(reduced: Array, x: Array, axis: Axis) -> Array:
     """Return a reduced array with its lost axes put back, each of length 1."""
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = (
+        axis if isinstance(axis, tuple) else range(x.ndim) if axis is None else (axis,)
+    )
     lost = {a % x.ndim for a in axes}
     kept = tuple(1 if a in lost else size for a, size in enumerate(x.shape))
     return xp_of(x).asarray(reduced, dtype=x.dtype).reshape(kept)
