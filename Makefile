@@ -8,8 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # BLAS of one thread in each of the test processes: they share the cores already
 WORKERS ?= auto
+comma := ,
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow lint install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/minivae train
@@ -37,6 +38,11 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	@touch $(VENV)/.installed $@
+
+# make install EXTRAS=test,peers    several extras at once
+install: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $(VENV)/.installed $(patsubst %,$(VENV)/.installed-%,$(subst $(comma), ,$(EXTRAS)))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,9 +12,10 @@ from typing import Any
 import tyro
 
 from benchmarks import train
+from benchmarks.peers import run
 from minivae.errors import UserError
 
-COMMANDS: dict[str, Callable[..., None]] = {"train": train.train}
+COMMANDS: dict[str, Callable[..., None]] = {"train": train.train, "peers": run.peers}
 INTERRUPTED = 130
 
 

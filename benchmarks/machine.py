@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -13,30 +14,31 @@ from threadpoolctl import threadpool_info
 
 def machine() -> dict[str, str | int | None]:
     """Return the CPU's model, the cores this process may use, and the BLAS's kernel."""
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    first = blas[0] if blas else {}
+    blas = numpys_blas()
     return {
         "cpu": cpu_model(),
         "cores": cores(),
         "system": f"{platform.system()} {platform.machine()}",
-        "blas": first.get("internal_api"),
-        "blas_kernel": first.get("architecture"),
-        "blas_threads": first.get("num_threads"),
+        "blas": blas.get("internal_api"),
+        "blas_kernel": blas.get("architecture"),
+        "blas_threads": blas.get("num_threads"),
     }
+
+
+def numpys_blas() -> dict[str, Any]:
+    """Return what NumPy's BLAS says of itself: the first loaded, others may follow."""
+    pools = (pool for pool in threadpool_info() if pool["user_api"] == "blas")
+    return next(pools, {})
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, NumPy, its BLAS and minivae."""
-    blas = {
-        pool["internal_api"]: str(pool["version"])
-        for pool in threadpool_info()
-        if pool["user_api"] == "blas"
-    }
+    blas = numpys_blas()
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
         "minivae": importlib.metadata.version("minivae"),
-    } | blas
+    } | ({blas["internal_api"]: str(blas["version"])} if blas else {})
 
 
 def cpu_model() -> str:

@@ -23,7 +23,8 @@ WIDTH = 80  # columns where the output is no terminal
 class Row:
     """One measured case; a field that does not apply is None.
 
-    `ratio` is this row's rate over that of the row `ratio_to`.
+    `ratio` is this row's rate over that of the row `ratio_to`: the other's time over
+    this one's, where both do the same work.
     """
 
     benchmark: str
@@ -40,20 +41,32 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table with a title; the first column is text, the others are numbers."""
+    """A table with a title; its first `words` columns are text, the others numbers."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()  # sentences that belong to the table
+    words: int = 1
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column is text, which is set to the left."""
+        return column < self.words
 
 
-def document(rows: Iterable[Row], profile: dict[str, Any] | None = None) -> str:
-    """Return the one JSON document of a command that was given `--json`."""
+def document(
+    rows: Iterable[Row], profile: dict[str, Any] | None = None, **more: Any
+) -> str:
+    """Return the one JSON document of a command that was given `--json`.
+
+    `more` is what a single command adds under a name of its own.
+    """
     content = {
         "machine": machine(),
         "versions": versions(),
         "rows": [asdict(row) for row in rows],
         "profile": profile,
+        **more,
     }
     return json.dumps(content, indent=2)
 
@@ -70,13 +83,19 @@ def print_sheets(sheets: Iterable[Sheet]) -> None:
     console.print(described())
     for sheet in sheets:
         table = Table(
-            title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE
+            title=sheet.title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE,
+            padding=(0, 1, 0, 0),
         )
         for i, name in enumerate(sheet.header):
-            table.add_column(name, justify="right" if i else "left")
+            table.add_column(name, justify="left" if sheet.is_text(i) else "right")
         for row in sheet.rows:
             table.add_row(*row)
         console.print(table)
+        for note in sheet.notes:
+            console.print(note, markup=False)
 
 
 def markdown(sheets: Iterable[Sheet]) -> str:
@@ -84,8 +103,10 @@ def markdown(sheets: Iterable[Sheet]) -> str:
     lines = [f"Measured {date.today().isoformat()} on {described()}."]
     for sheet in sheets:
         lines += ["", f"**{sheet.title}**", "", _line(sheet.header)]
-        lines.append(_line([":--", *["--:"] * (len(sheet.header) - 1)]))
+        columns = range(len(sheet.header))
+        lines.append(_line([":--" if sheet.is_text(i) else "--:" for i in columns]))
         lines += [_line(row) for row in sheet.rows]
+        lines += ["", *sheet.notes] if sheet.notes else []
     return "\n".join(lines)
 
 

@@ -1,4 +1,7 @@
-"""`python -m benchmarks train`: a training step, and with `--profile` its anatomy."""
+"""`python -m benchmarks train`: a training step, and with `--profile` its anatomy.
+
+With `--peers` the step and single kernels are compared with other libraries instead.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,18 @@ STEP, WITH_DATA, SGEMM = "step", "step with its data", "sgemm"
 
 
 def train(
-    profile: bool = False, rounds: int = 20, write: bool = False, json: bool = False
+    profile: bool = False,
+    peers: bool = False,
+    rounds: int = 20,
+    write: bool = False,
+    json: bool = False,
 ) -> None:
     """Time a step of the dense VAE 784-400-20, in turns with a matrix product.
 
     Args:
         profile: also where the step's time goes, starting, memory, the engine's cost
-        rounds: turns that each case gets, of 5 calls each
+        peers: instead compare it, and single kernels, with PyTorch and JAX
+        rounds: turns that each case gets, of 5 calls each (with peers, 0.3 seconds)
         write: also put the tables into benchmarks/README.md
         json: print one JSON document and nothing else
     """
@@ -37,6 +45,13 @@ def train(
     from benchmarks.workload import Workload
     from minivae import backend, data
 
+    if peers:
+        if profile:
+            raise UserError("give --profile or --peers, not both")
+        from benchmarks.peers import run
+
+        run.peers(rounds, write, json)
+        return
     if rounds < 1:
         raise UserError(f"rounds must be at least 1, not {rounds}")
     if write:

@@ -27,7 +27,7 @@ from minivae.errors import UserError  # noqa: E402
 from minivae.models import AE, VAE, BetaVAE  # noqa: E402
 from minivae.random import Noise  # noqa: E402
 from minivae.tensor import Parameter, Tensor, no_grad  # noqa: E402
-from minivae.train import Run, fit, load_run  # noqa: E402
+from minivae.train import Run, fit, load_run, resume  # noqa: E402
 
 __all__ = [
     "AE",
@@ -49,6 +49,7 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "resume",
     "study",
     "verify",
 ]

@@ -2,18 +2,24 @@
 
     config.json               every option, versions, the data's digest, threads
     metrics.jsonl             one line an epoch
+    last.safetensors          the newest weights and moments of the optimizer, and under
+                              the metadata key `minivae` one JSON of the rest
     checkpoint.safetensors    the weights with the best validation objective
-    last.safetensors          the weights and the optimizer's moments of the last epoch,
-                              and under the metadata key `minivae` one JSON of the rest
 
 Every file is written beside its place, flushed to the disk, and renamed into it. There
 is no pickle: reading a run cannot run code.
+
+They are written in this order, and last.safetensors is what counts. Stopped anywhere,
+a run has metrics that can be cut back to it, and where its weights are the best so far,
+a checkpoint that can be made of it again.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +38,19 @@ REQUIRED = {  # of CONFIG: what reading a run needs
     "versions": (),
 }
 MOMENT = "optimizer."  # prefix of the moments' names in LAST
+REST: dict[str, type] = {  # what else is in LAST
+    "epoch": int,  # how many are finished
+    "step": int,  # updates so far
+    "latent": int,  # position in the noise of the latents
+    "dropout": int,
+    "order": dict,  # the shuffling generator before it shuffles the epoch
+    "sums": list,  # of recon and kl over the epoch's images so far
+}
+
+
+def how_to_resume(folder: Path) -> str:
+    """Return the command that goes on with a run."""
+    return f"minivae train --resume {shlex.quote(str(folder))}"
 
 
 def prepare(folder: Path) -> None:
@@ -42,8 +61,8 @@ def prepare(folder: Path) -> None:
         files = (CONFIG, METRICS, BEST, LAST)
         if held := [name for name in files if (folder / name).exists()]:
             raise UserError(
-                f"{folder} holds a run already ({held[0]}): give another folder, or "
-                "remove it yourself"
+                f"{folder} holds a run already ({held[0]}): give another folder, "
+                f"remove it yourself, or go on with it: {how_to_resume(folder)}"
             )
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
@@ -62,9 +81,18 @@ def write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+        if isinstance(error, OSError):
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+        raise
+
+
+def forget(folder: Path) -> None:
+    """Remove what a run wrote that ended before it had a state to go on from."""
+    if not (folder / LAST).exists():
+        for name in (METRICS, CONFIG):
+            (folder / name).unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -72,10 +100,13 @@ def write_json(path: Path, value: Any) -> None:
     write(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def write_lines(path: Path, values: Sequence[Any]) -> None:
-    """Write JSON values, one on each line."""
-    lines = (json.dumps(value, sort_keys=True) + "\n" for value in values)
-    write(path, "".join(lines).encode())
+def write_metrics(folder: Path, metrics: Sequence[Any]) -> None:
+    """Write the lines of a run's metrics, one an epoch; without any, no file."""
+    if metrics:
+        lines = (json.dumps(line, sort_keys=True) + "\n" for line in metrics)
+        write(folder / METRICS, "".join(lines).encode())
+    else:
+        (folder / METRICS).unlink(missing_ok=True)
 
 
 def write_tensors(
@@ -94,15 +125,83 @@ def write_tensors(
 
 def read_tensors(path: Path) -> dict[str, Array]:
     """Read arrays from safetensors; raises `UserError` for a file that is none."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    return _read(path)[0]
+
+
+def read_weights(path: Path, expected: Mapping[str, Array]) -> dict[str, Array]:
+    """Read arrays that can take the place of `expected`.
+
+    Raises `UserError` if a name, a shape or a dtype is another.
+    """
+    found = read_tensors(path)
+    _check_fit(path, found, expected)
+    return found
+
+
+def read_state(
+    path: Path, expected: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read the state that a training goes on from: `expected` arrays, and REST.
+
+    Raises `UserError` for a file that is none, or another model's or program's.
+    """
+    found, metadata = _read(path)
+    try:
+        rest = json.loads(metadata["minivae"])
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{path} was not written by minivae: its metadata has no JSON 'minivae'"
+        ) from error
+    for name, kind in REST.items():
+        held = rest.get(name) if isinstance(rest, dict) else None
+        if type(held) is not kind or (isinstance(held, int) and held < 0):
+            raise UserError(f"{path} is not the state of a run: no {name!r} that works")
+    if [type(value) for value in rest["sums"]] != [float, float]:
+        raise UserError(f"{path} is not the state of a run: no 'sums' that work")
+    try:
+        np.random.PCG64().state = rest["order"]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path} is not the state of a run: no 'order' that works: {error}"
+        ) from error
+    _check_fit(path, found, expected)
+    return found, rest
+
+
+def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read the arrays and the metadata of a safetensors file."""
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return arrays, file.metadata() or {}
     except FileNotFoundError as error:
         raise UserError(f"there is no {path}") from error
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is no readable safetensors file: {error}") from error
+    except (TypeError, AttributeError) as error:  # a dtype that NumPy does not have
+        raise UserError(
+            f"{path} is no safetensors file that NumPy can hold: {error}"
+        ) from error
+
+
+def _check_fit(
+    path: Path, found: Mapping[str, Array], expected: Mapping[str, Array]
+) -> None:
+    if differing := sorted(found.keys() ^ expected.keys()):
+        more = ", ..." if len(differing) > 4 else ""
+        raise UserError(
+            f"{path} is another model's: parameters do not match: "
+            f"{', '.join(differing[:4])}{more}"
+        )
+    for name, array in expected.items():
+        for what in ("shape", "dtype"):
+            here, there = getattr(array, what), getattr(found[name], what)
+            if here != there:
+                raise UserError(
+                    f"{path} is another model's: {name} is {here} here, {there} there"
+                )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -134,6 +233,13 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         raise UserError(f"{folder} is not a run: it has no {METRICS}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} has a line that is not JSON: {error}") from error
-    if not lines or not all(isinstance(x, dict) and "validation" in x for x in lines):
+    if not lines or not all(map(_is_of_an_epoch, lines)):
         raise UserError(f"{path} does not hold one object for each epoch")
     return lines
+
+
+def _is_of_an_epoch(line: Any) -> bool:
+    try:
+        return math.isfinite(line["validation"]["objective"] + line["epoch"])
+    except (KeyError, TypeError):
+        return False

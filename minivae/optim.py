@@ -92,7 +92,9 @@ class Optimizer(ABC):
         if not lr > 0 or not math.isfinite(lr):
             raise UserError(f"the learning rate must be positive, not {lr}")
         if not 0 <= weight_decay < math.inf:
-            raise UserError(f"weight decay must be a number >= 0, not {weight_decay}")
+            raise UserError(
+                f"weight decay must not be negative or infinite: {weight_decay}"
+            )
         if clip_norm is not None and not clip_norm > 0:
             raise UserError(f"the clipping norm must be positive, not {clip_norm}")
         self.parameters = list(parameters)

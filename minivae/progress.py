@@ -11,10 +11,16 @@ class Progress:
     """A context in which a training reports its steps and epochs, to stderr."""
 
     def __init__(
-        self, epochs: int, steps_per_epoch: int, has_kl: bool, quiet: bool
+        self,
+        epochs: int,
+        steps_per_epoch: int,
+        has_kl: bool,
+        quiet: bool,
+        steps: int = 0,
     ) -> None:
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.has_kl, self.quiet = has_kl, quiet
+        self.steps = steps  # taken before
         self.bar: Any = None
 
     def __enter__(self) -> Self:
@@ -22,7 +28,13 @@ class Progress:
             self.bar = self._bar()
             self.bar.start()
             total = self.epochs * self.steps_per_epoch
-            self.task = self.bar.add_task("", total=total, epoch=1, terms="")
+            self.task = self.bar.add_task(
+                "",
+                total=total,
+                completed=self.steps,
+                epoch=1 + self.steps // self.steps_per_epoch,
+                terms="",
+            )
         return self
 
     def __exit__(

@@ -3,6 +3,9 @@
 for every epoch: draw the images (if they are dynamic), shuffle them
     for every batch: loss, backward, update
     measure the validation objective; keep the weights if it is the best so far
+
+After each epoch, and wherever Ctrl-C or SIGTERM stops it, the state is saved; `resume`
+goes on from there to the same bytes that an undisturbed training ends with.
 """
 
 from __future__ import annotations
@@ -10,87 +13,45 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minivae import backend, checkpoint
 from minivae.backend import Array
-from minivae.data import Dataset
+from minivae.data import Dataset, load
 from minivae.distributions import NoiseLike
 from minivae.errors import UserError
-from minivae.models import Autoencoder, build
-from minivae.optim import OPTIMIZERS, SCHEDULES, Optimizer, scheduled_lr
+from minivae.interrupts import Interrupts
+from minivae.models import Autoencoder
+from minivae.optim import Optimizer, scheduled_lr
 from minivae.progress import Progress
 from minivae.random import Noise, Stream
-from minivae.tensor import Parameter, no_grad
+from minivae.run import Options, Run, load_run, make_options, stored, stored_options
+from minivae.study import first_fault
+from minivae.tensor import no_grad
 
-DEVICES = ("cpu", "cuda")
+__all__ = [
+    "Options",
+    "Run",
+    "evaluation_noise",
+    "fit",
+    "load_run",
+    "resume",
+    "stored_options",
+    "train_step",
+    "validate",
+    "warmth_at",
+]
+
 EVALUATION_SEED = 0  # evaluation draws the same noise for every model and run
 DRAW_STRIDE = 1 << 40  # elements between two draws for the same image
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a model is trained; every field is an option of `mv.fit`."""
-
-    epochs: int = 40
-    batch: int = 128
-    lr: float = 2e-3
-    optimizer: str = "adam"
-    schedule: str = "cosine"
-    warmup: int = 0
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
-    patience: int = 0
-    seed: int = 0
-    threads: int | None = None
-    device: str = "cpu"
-
-    def check(self) -> None:
-        """Raise `UserError` for a value that makes no sense."""
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("warmup", "patience"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative: {getattr(self, name)}")
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"threads must be at least 1, not {self.threads}")
-        for kind, chosen, names in (
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("schedule", self.schedule, SCHEDULES),
-            ("device", self.device, DEVICES),
-        ):
-            if chosen not in names:
-                raise UserError(f"no {kind} {chosen!r}; have {', '.join(names)}")
-        Noise(self.seed)
-        self.make_optimizer([Parameter(np.zeros(1))])
-        if self.device == "cuda":
-            backend.cuda_library()
-
-    def make_optimizer(self, parameters: Sequence[Parameter]) -> Optimizer:
-        """Return the optimizer of these options; raises `UserError` for bad ones."""
-        return OPTIMIZERS[self.optimizer](
-            parameters,
-            self.lr,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
-        )
-
-
-@dataclass
-class Run:
-    """A trained model with its best weights, and how it came about."""
-
-    model: Autoencoder
-    config: dict[str, Any]
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    path: Path | None = None
+ADVICE = "try a smaller learning rate, or clip the gradient"
+NO_FAULT = "but not when the step was replayed"
 
 
 def fit(
@@ -106,23 +67,18 @@ def fit(
     Options are the fields of `Options`. The objective is the model's own; the
     validation objective that decides what is best, and with `patience` when to stop,
     is never annealed. Writes a run folder to `out`, and nowhere else. The same seed,
-    threads, machine and versions give the same weights, bit for bit. Raises
-    `UserError` for options, data or folders that do not work.
+    threads, machine and versions give the same weights, bit for bit. Ctrl-C finishes
+    the step, saves, and raises `KeyboardInterrupt`. Raises `UserError` for options,
+    data or folders that do not work, and for a training that diverges; if that was
+    before anything was saved, it leaves no run behind.
     """
-    try:
-        chosen = Options(**options)
-    except TypeError as error:
-        raise UserError(str(error).replace("Options.__init__()", "fit")) from error
-    chosen.check()
+    chosen = make_options(options)
     _check_fit(model, data, chosen)
     folder = None if out is None else Path(out)
     if folder is not None:
         checkpoint.prepare(folder)
     if model.likelihood_name is None:
         model.use_likelihood("bernoulli" if data.binary else "soft_bce")
-    if chosen.device == "cuda":
-        model.to(device="cuda")
-    backend.keep_freed_memory()
     with _limited_threads(chosen.threads) as threads:
         config = {
             "model": model.config(),
@@ -136,31 +92,50 @@ def fit(
             "threads": threads,
             "versions": _versions(),
         }
-        run = Run(model, config, path=folder)
-        training = _Training.begin(run, data, chosen)
-        with (
-            Progress(
-                chosen.epochs, training.steps_per_epoch, model.has_kl, quiet
-            ) as progress,
-            np.errstate(over="ignore", invalid="ignore"),  # told once, as a UserError
-        ):
-            while training.epoch < chosen.epochs and not training.stopped:
-                training.run_epoch(progress)
-        model.load_state(training.best_weights)
-    return run
+        training = _Training.begin(Run(model, config, path=folder), data, chosen)
+        if folder is not None:
+            checkpoint.write_json(folder / checkpoint.CONFIG, config)
+        try:
+            training.go_on(quiet)
+        except UserError:
+            if folder is not None:
+                checkpoint.forget(folder)
+            raise
+    return training.run
 
 
-def load_run(path: str | Path) -> Run:
-    """Load a run folder: its model with the best weights, its options and metrics."""
+def resume(
+    path: str | Path, data: Dataset | None = None, *, quiet: bool = False
+) -> Run:
+    """Go on with the training of a run folder; returns what `fit` would have returned.
+
+    Its options are those stored; `data` need only be given if they have moved. On the
+    same machine and versions, its files end with the same bytes as those of a training
+    that nothing has stopped. Without a saved state it begins at step 0; of a finished
+    run it changes nothing. Raises `UserError`, having changed nothing, for data or
+    files that are not the run's.
+    """
     folder = Path(path)
-    config = checkpoint.read_config(folder)
-    try:
-        options = dict(config["model"])
-        model = build(options.pop("model"), **options)
-    except (TypeError, KeyError) as error:
-        raise UserError(f"{folder / checkpoint.CONFIG}: {error}") from error
-    model.load_state(checkpoint.read_tensors(folder / checkpoint.BEST))
-    return Run(model, config, checkpoint.read_metrics(folder), folder)
+    model, config = stored(folder)
+    chosen = stored_options(folder, config)
+    if data is None:
+        data = load(config["data"]["source"], config["data"]["data_dir"])
+    if data.digest() != config["data"]["sha256"]:
+        raise UserError(
+            f"{data.source} is not what {folder} was trained on: its digest differs"
+        )
+    _check_fit(model, data, chosen)
+    with _limited_threads(config["threads"]) as threads:
+        training = _Training.begin(Run(model, config, path=folder), data, chosen)
+        training.restore(folder)
+        here = {"threads": threads, **_versions()}
+        there = {"threads": config["threads"], **config["versions"]}
+        step = training.optimizer.steps
+        note = f"going on after step {step}" if step else "nothing saved: from step 0"
+        if other := sorted(name for name in here if here[name] != there.get(name)):
+            note += f", perhaps not bit for bit: other {', '.join(other)} than before"
+        training.go_on(quiet, note)
+    return training.run
 
 
 def _check_fit(model: Autoencoder, data: Dataset, options: Options) -> None:
@@ -185,7 +160,10 @@ def _check_fit(model: Autoencoder, data: Dataset, options: Options) -> None:
 
 @dataclass
 class _Training:
-    """A training between two epochs: everything that decides how it goes on."""
+    """A training between two steps: everything that decides how it goes on.
+
+    How many epochs are over, and which was best, the run's metrics tell.
+    """
 
     run: Run
     data: Dataset
@@ -193,15 +171,16 @@ class _Training:
     optimizer: Optimizer
     latent: Noise
     dropout: Noise | None
-    order: np.random.Generator
-    epoch: int = 0
-    best_epoch: int = 0
-    best_objective: float = math.inf
+    order: dict[str, Any]  # the shuffling generator, before it shuffles the epoch
+    sums: Array  # of recon and kl over the epoch's images so far
     best_weights: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, run: Run, data: Dataset, options: Options) -> _Training:
         """Set up a training before its first step."""
+        if options.device == "cuda":
+            run.model.to(device="cuda")
+        backend.keep_freed_memory()
         return cls(
             run,
             data,
@@ -209,7 +188,8 @@ class _Training:
             options.make_optimizer(run.model.parameters()),
             latent=Noise(options.seed, Stream.LATENT),
             dropout=Noise(options.seed, Stream.DROPOUT) if run.model.dropout else None,
-            order=np.random.default_rng(options.seed),
+            order=dict(np.random.default_rng(options.seed).bit_generator.state),
+            sums=np.zeros(2),
         )
 
     @property
@@ -218,75 +198,169 @@ class _Training:
         return math.ceil(len(self.data.train) / self.options.batch)
 
     @property
-    def stopped(self) -> bool:
-        """Whether `patience` epochs after the warm-up have brought nothing better."""
-        waited = self.epoch - max(self.best_epoch, self.options.warmup)
-        return bool(self.options.patience) and waited >= self.options.patience
+    def steps_done(self) -> int:
+        """How many steps of the epoch that has begun are over."""
+        return self.optimizer.steps - len(self.run.metrics) * self.steps_per_epoch
 
-    def run_epoch(self, progress: Progress) -> None:
-        """Train on every image once, measure, and keep the weights if they are best."""
-        options, model = self.options, self.run.model
-        images = self.data.epoch(self.epoch, options.seed)
-        self.epoch += 1
-        sums = np.zeros(2)
-        for rows in _batches(self.order, len(images), options.batch):
-            step, total = self.optimizer.steps, options.epochs * self.steps_per_epoch
-            self.optimizer.lr = scheduled_lr(options.schedule, options.lr, step, total)
-            warmth = warmth_at(step, options.warmup * self.steps_per_epoch)
+    def rates(self, step: int) -> tuple[float, float]:
+        """Return the learning rate and the KL's factor of a step (the first is 0)."""
+        options, per_epoch = self.options, self.steps_per_epoch
+        total = options.epochs * per_epoch
+        lr = scheduled_lr(options.schedule, options.lr, step, total)
+        return lr, warmth_at(step, options.warmup * per_epoch)
+
+    def go_on(self, quiet: bool, note: str = "") -> None:
+        """Train to the end, and give the model its best weights."""
+        with (
+            Progress(
+                self.options.epochs,
+                self.steps_per_epoch,
+                self.run.model.has_kl,
+                quiet,
+                self.optimizer.steps,
+            ) as progress,
+            Interrupts() as interrupts,
+            np.errstate(over="ignore", invalid="ignore"),  # told once, as a UserError
+        ):
+            if note and not self.run.finished:
+                progress.note(note)
+            while not self.run.finished:
+                self.run_epoch(progress, interrupts)
+        self.run.model.load_state(self.best_weights)
+
+    def run_epoch(self, progress: Progress, interrupts: Interrupts) -> None:
+        """Train on every image once, or on those left of an epoch that was stopped."""
+        epoch, model = len(self.run.metrics), self.run.model
+        images = self.data.epoch(epoch, self.options.seed)
+        shuffle = np.random.Generator(np.random.PCG64())
+        shuffle.bit_generator.state = self.order
+        batches = _batches(shuffle.permutation(len(images)), self.options.batch)
+        for rows in batches[self.steps_done :]:
+            self.optimizer.lr, warmth = self.rates(self.optimizer.steps)
             recon, kl = train_step(
                 model, self.optimizer, images[rows], self.latent, warmth, self.dropout
             )
-            sums += len(rows) * np.array([recon, kl])
-            progress.step(self.epoch, recon, kl)
+            self.sums += len(rows) * np.array([recon, kl])
+            progress.step(epoch + 1, recon, kl)
+            if interrupts.asked:
+                self.halt()
+        self.end_epoch(dict(shuffle.bit_generator.state))
+        progress.epoch(self.run.metrics[-1])
+        if self.run.finished and epoch + 1 < self.options.epochs:
+            best = self.run.metrics[self.run.best_epoch - 1]
+            progress.note(
+                f"stopped after epoch {epoch + 1}: the best validation objective, "
+                f"{best['validation']['objective']:.2f}, is that of epoch "
+                f"{self.run.best_epoch}"
+            )
+        if interrupts.asked:
+            self.halt()
+
+    def end_epoch(self, order: dict[str, Any]) -> None:
+        """Measure, keep the weights if they are the best so far, and save."""
+        run, count, folder = self.run, len(self.data.train), self.run.path
+        lr, warmth = self.rates(self.optimizer.steps - 1)
         line: dict[str, Any] = {
-            "epoch": self.epoch,
+            "epoch": len(run.metrics) + 1,
             "step": self.optimizer.steps,
-            "lr": self.optimizer.lr,
+            "lr": lr,
             "warmth": warmth,
-            "train": _terms(model, *(sums / len(images))),
-            "validation": validate(model, self.data.validation.images),
+            "train": _terms(run.model, *(self.sums / count)),
+            "validation": validate(run.model, self.data.validation.images),
         }
         objective = line["validation"]["objective"]
         if not math.isfinite(objective):
             raise UserError(
-                f"the validation objective became {objective} in epoch {self.epoch}: "
-                "try a smaller learning rate, or clip the gradient"
+                f"the validation objective became {objective} in epoch {line['epoch']}:"
+                f" {ADVICE}"
             )
-        self.run.metrics.append(line)
-        if objective < self.best_objective:
-            self.best_objective = objective
-            self.best_epoch, self.best_weights = self.epoch, model.state()
-        if self.run.path is not None:
-            self.save(self.run.path)
-        progress.epoch(line)
-        if self.stopped:
-            progress.note(
-                f"stopped after epoch {self.epoch}: the best validation objective, "
-                f"{self.best_objective:.2f}, is that of epoch {self.best_epoch}"
-            )
+        run.metrics.append(line)
+        run.trained += 1
+        self.order, self.sums = order, np.zeros(2)
+        is_best = run.best_epoch == line["epoch"]
+        if is_best:
+            self.best_weights = run.model.state()
+        if folder is not None:  # in this order: see checkpoint
+            checkpoint.write_metrics(folder, run.metrics)
+            self.save(folder)
+            if is_best:
+                checkpoint.write_tensors(folder / checkpoint.BEST, self.best_weights)
+
+    def halt(self) -> NoReturn:
+        """Save the state between two steps, and raise `KeyboardInterrupt`."""
+        told = f"stopped after step {self.optimizer.steps}"
+        if self.run.path is None:
+            raise KeyboardInterrupt(f"{told}; nothing was saved, for want of a folder")
+        self.save(self.run.path)
+        how = checkpoint.how_to_resume(self.run.path)
+        raise KeyboardInterrupt(f"{told}, all is saved; go on with: {how}")
+
+    def moments(self) -> dict[str, Array]:
+        """Return the optimizer's moments, by their names in the state."""
+        moments = self.optimizer.state().items()
+        return {checkpoint.MOMENT + name: array for name, array in moments}
 
     def save(self, folder: Path) -> None:
-        """Write options, weights, moments, metrics, and what else goes on."""
-        if self.epoch == 1:  # not sooner: what fails before has left no run behind
-            checkpoint.write_json(folder / checkpoint.CONFIG, self.run.config)
-        if self.best_epoch == self.epoch:
-            checkpoint.write_tensors(folder / checkpoint.BEST, self.best_weights)
-        moments = {
-            checkpoint.MOMENT + name: array
-            for name, array in self.optimizer.state().items()
-        }
+        """Write weights, moments, and what else it takes to go on."""
         rest = {
-            "epoch": self.epoch,
+            "epoch": len(self.run.metrics),
             "step": self.optimizer.steps,
-            "best_epoch": self.best_epoch,
-            "best_objective": self.best_objective,
             "latent": self.latent.position,
             "dropout": self.dropout.position if self.dropout else 0,
-            "order": self.order.bit_generator.state,
+            "order": self.order,
+            "sums": self.sums.tolist(),
         }
-        tensors = self.run.model.state() | moments
+        tensors = self.run.model.state() | self.moments()
         checkpoint.write_tensors(folder / checkpoint.LAST, tensors, rest)
-        checkpoint.write_lines(folder / checkpoint.METRICS, self.run.metrics)
+
+    def restore(self, folder: Path) -> None:
+        """Take up the state of a run folder, if it has one; mend what is behind it.
+
+        Raises `UserError` if a file is not as it must be, before anything changes.
+        """
+        last, best = folder / checkpoint.LAST, folder / checkpoint.BEST
+        if not last.exists():
+            checkpoint.write_metrics(folder, [])
+            return
+        run, own = self.run, self.run.model.state()
+        tensors, rest = checkpoint.read_state(last, own | self.moments())
+        epoch = rest["epoch"]
+        lines = checkpoint.read_metrics(folder) if epoch else []
+        run.metrics = lines[:epoch]
+        done = rest["step"] - epoch * self.steps_per_epoch
+        if (
+            [line["epoch"] for line in run.metrics] != list(range(1, epoch + 1))
+            or epoch > self.options.epochs
+            or not 0 <= done <= self.steps_per_epoch
+        ):
+            raise UserError(
+                f"{last} is not the state of this run: it tells of epoch {epoch}, step "
+                f"{rest['step']}, which {checkpoint.METRICS} and the options do not fit"
+            )
+        weights = {name: tensors[name] for name in own}
+        held = checkpoint.read_weights(best, own) if best.exists() else {}
+        is_best = run.best_epoch == epoch and not done
+        self.best_weights = weights if is_best else held
+        if epoch and not self.best_weights:
+            raise UserError(f"there is no {best}")
+        run.model.load_state(weights)
+        self.optimizer.load_state(
+            rest["step"],
+            {n.removeprefix(checkpoint.MOMENT): a for n, a in tensors.items()},
+        )
+        self.latent = self.latent.at(rest["latent"])
+        self.dropout = self.dropout and self.dropout.at(rest["dropout"])
+        self.order, self.sums = rest["order"], np.array(rest["sums"])
+        if len(lines) != epoch or not epoch:
+            checkpoint.write_metrics(folder, run.metrics)
+        if epoch and not _same(self.best_weights, held):
+            checkpoint.write_tensors(best, self.best_weights)
+
+
+def _same(a: dict[str, Array], b: dict[str, Array]) -> bool:
+    return a.keys() == b.keys() and all(
+        a[name].tobytes() == b[name].tobytes() for name in a
+    )
 
 
 def train_step(
@@ -299,18 +373,35 @@ def train_step(
 ) -> tuple[float, float]:
     """Take one step on a batch: loss, backward, update; returns recon and KL.
 
-    Raises `UserError` before the update if the loss is not finite.
+    Raises `UserError` before the update if the loss or the gradient's norm is not
+    finite; a replay of the step, recorded, tells which op or rule was the first.
     """
+    again = noise.at(noise.position) if isinstance(noise, Noise) else noise
+    dropout_again = dropout and dropout.at(dropout.position)
+
+    def require_finite(what: str, value: float) -> None:
+        if not math.isfinite(value):
+            told = f"the {what} became {value} at step {optimizer.steps + 1}"
+            fault = first_fault(model, x, again, warmth=warmth, dropout=dropout_again)
+            fault = fault and f"first in {fault}"
+            raise UserError(f"{told}, {fault or NO_FAULT}; {ADVICE}")
+
     optimizer.zero_grad()
     terms = model.loss_terms(x, noise, warmth=warmth, dropout=dropout)
-    if not math.isfinite(terms.loss.item()):
-        raise UserError(
-            f"the loss became {terms.loss.item()} at step {optimizer.steps + 1}: "
-            "try a smaller learning rate, or clip the gradient"
-        )
+    require_finite("loss", terms.loss.item())
     terms.loss.backward()
+    require_finite("gradient's norm", _gradient_norm(optimizer))
     optimizer.step()
     return terms.recon.item(), 0.0 if terms.kl is None else terms.kl.item()
+
+
+def _gradient_norm(optimizer: Optimizer) -> float:
+    gradients = [p.grad for p in optimizer.parameters if p.grad is not None]
+    norm = math.sqrt(sum(float(backend.xp_of(g).vdot(g, g)) for g in gradients))
+    if math.isfinite(norm):
+        return norm
+    wide = [g.astype(np.float64) for g in gradients]  # in float32 squares overflow
+    return math.sqrt(sum(float(backend.xp_of(g).vdot(g, g)) for g in wide))
 
 
 def warmth_at(step: int, warmup_steps: int) -> float:
@@ -318,11 +409,9 @@ def warmth_at(step: int, warmup_steps: int) -> float:
     return min(1.0, step / warmup_steps) if warmup_steps else 1.0
 
 
-def _batches(order: np.random.Generator, count: int, size: int) -> Iterator[Array]:
-    """Yield the row numbers of each batch of a freshly shuffled epoch."""
-    rows = order.permutation(count)
-    for start in range(0, count, size):
-        yield rows[start : start + size]
+def _batches(rows: Array, size: int) -> list[Array]:
+    """Cut the row numbers of a shuffled epoch into batches."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def evaluation_noise(model: Autoencoder, first: int, count: int, draw: int) -> Array:
@@ -363,7 +452,7 @@ def _limited_threads(threads: int | None) -> Iterator[int]:
     """Bound the BLAS's threads while in the context; yields how many there are."""
     from threadpoolctl import ThreadpoolController
 
-    controller = ThreadpoolController()
+    controller = ThreadpoolController().select(user_api="blas")
     with controller.limit(limits=threads):
         counts = [library["num_threads"] for library in controller.info()]
         yield max(counts, default=1)

@@ -15,7 +15,13 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
         "torch is not installed",
         lambda: importlib.util.find_spec("torch") is not None,
     ),
-    "browser": ("no Chromium found", lambda: shutil.which("chromium") is not None),
+    "browser": (
+        "no Chromium, or playwright is not installed",
+        lambda: (
+            shutil.which("chromium") is not None
+            and importlib.util.find_spec("playwright") is not None
+        ),
+    ),
     "cuda": ("no CUDA device", lambda: _has_cuda()),
 }
 """The optional parts: why a test of it is skipped, and whether it is here."""

@@ -162,8 +162,9 @@ def test_the_page_is_rewritten_between_its_markers_only(tmp_path, rows):
         report.split_page("peers", page)
 
 
-def test_the_page_of_this_repository_has_its_markers():
-    report.split_page("train")
+@pytest.mark.parametrize("name", ["train", "peers"])
+def test_the_page_of_this_repository_has_its_markers(name):
+    report.split_page(name)
 
 
 def test_the_cost_of_one_op_is_a_number_of_microseconds():

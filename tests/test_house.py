@@ -23,7 +23,7 @@ LAYERS = [
     ["optim", "data"],
     ["models"],
     ["study"],
-    ["progress", "checkpoint", "train"],
+    ["progress", "interrupts", "checkpoint", "run", "train"],
     ["evaluate"],
     ["verify"],
     ["page"],

@@ -15,3 +15,10 @@ NORMAL_FLOAT32 = 2e-6
 
 STANDARD_ERRORS = 4.0
 """A Monte-Carlo mean against the exact one: one in 16,000 fails; seeds are fixed."""
+
+PARITY = {"float64": 1e-10, "float32": 1e-5}
+"""Loss and gradients against PyTorch's, relative to max(1, |theirs|): other formulas in
+another order; in float32, PyTorch's KL cancels where logvar is near 0."""
+
+PARITY_STEPS = 1e-9
+"""100 updates of an optimizer in float64, each with some ten roundings."""

@@ -87,6 +87,7 @@ class Family:
         self.name, self.equation, self.cost = name, equation, cost
         self.rungs: list[Rung] = []
         self._mode = threading.local()
+        self._choices: dict[tuple[Any, ...], Rung] = {}
         Family.registry[name] = self
 
     def __repr__(self) -> str:
@@ -123,6 +124,13 @@ class Family:
             if reason := forced.why_not(*arrays, **options):
                 raise CannotRunError(f"{forced.name} {reason}")
             return forced
+        given = (name for name, value in options.items() if value is not None)
+        kinds = (*map(_kind, arrays), *given)  # what the choice depends on
+        if kinds not in self._choices:
+            self._choices[kinds] = self._best(*arrays, **options)
+        return self._choices[kinds]
+
+    def _best(self, *arrays: Any, **options: Any) -> Rung:
         for rung in reversed(self.rungs):
             if rung.why_not(*arrays, **options) is None:
                 return rung
@@ -156,6 +164,12 @@ class Family:
             verdict = "runs" if rung is chosen else reason or "can run"
             lines.append(f"  {rung.number} {rung.name}: {rung.idea} [{verdict}]")
         return "\n".join(lines)
+
+
+def _kind(array: Any) -> Any:
+    """Return what a rung may refuse in an array: its type, its dtype, its size."""
+    dtype = getattr(array, "dtype", None)
+    return type(array), dtype, dtype is not None and array.size > MOST_ELEMENTS
 
 
 def library(*arrays: Any) -> Any:

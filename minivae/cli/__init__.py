@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, evaluate, pictures, train
+from minivae.cli import check, data, evaluate, pictures, train
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -25,12 +25,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "traverse": pictures.traverse,
     "gradcheck": check.gradcheck,
     "step": check.step,
+    "data": data.data,
 }
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; exits with 0, 1 (a check failed), 2 (bad input), 130 (Ctrl-C)."""
+    """Run a command; exits with 0, 1 (a check failed), 2 (bad input), 130 (stopped)."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # formulas are Unicode, whatever the locale
             stream.reconfigure(encoding="utf-8")
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         try:
             code = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS,
+                COMMANDS | {"train": train.command(given)},
                 prog="minivae",
                 description="Autoencoders from scratch: train, look, step, check.",
                 args=given or ["--help"],
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"minivae: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("minivae: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"minivae: {str(error) or 'interrupted'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         _give_up_stdout()

@@ -1,12 +1,21 @@
-"""`minivae train`."""
+"""`minivae train`, and going on with a training: `minivae train --resume RUN`."""
 
 from __future__ import annotations
 
+import inspect
+import shlex
 import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minivae.errors import UserError
+
+if TYPE_CHECKING:
+    from minivae.data import Dataset
+    from minivae.train import Run
 
 ARCHITECTURES = ("dense",)
 
@@ -34,8 +43,11 @@ def train(
     threads: int | None = None,
     device: str = "cpu",
     out: Path | None = None,
+    resume: Path | None = None,
 ) -> None:
     """Train a model and write its run folder, pictures and report.
+
+    Ctrl-C and SIGTERM finish the step and save everything, for --resume.
 
     Args:
         model: ae, vae or betavae
@@ -60,12 +72,14 @@ def train(
         threads: of the BLAS; by default as many as it takes
         device: cpu or cuda
         out: run folder; by default a new one in runs/
+        resume: run folder to go on with, under the options that it was started with
     """
     from minivae import models
     from minivae import train as training
-    from minivae.cli import evaluate
     from minivae.data import load
 
+    if resume is not None:
+        return _going_on(resume)()
     if arch not in ARCHITECTURES:
         raise UserError(f"no architecture {arch!r}; have {', '.join(ARCHITECTURES)}")
     options: dict[str, Any] = {
@@ -100,11 +114,72 @@ def train(
         **weight,
     )
     folder = out or _fresh_folder(model, data)
-    run = training.fit(built, images, out=folder, **options)
+    _show(training.fit(built, images, out=folder, **options), images)
+
+
+def command(arguments: Sequence[str]) -> Callable[..., None]:
+    """Return the function of `minivae train` for a command line.
+
+    Where that says --resume, the options stored in the run folder become the defaults,
+    so that what differs from them after parsing was given, and contradicts them.
+    """
+    for word, following in pairwise([*arguments, ""]):
+        name, is_one_word, value = word.partition("=")
+        folder = value if is_one_word else following
+        if arguments[0] == "train" and name == "--resume" and folder:
+            return _going_on(Path(folder))
+    return train
+
+
+def _going_on(folder: Path) -> Callable[..., None]:
+    """Return `train` for going on with a run: its options are the defaults."""
+    from minivae import checkpoint
+    from minivae import train as training
+    from minivae.data import load
+
+    config = checkpoint.read_config(folder)
+    training.stored_options(folder, config)
+    stored = {**config["model"], **config["train"], "out": folder, "resume": folder}
+    stored["hidden"] = tuple(stored["hidden"])
+    stored["data"], moved = config["data"]["source"], config["data"]["data_dir"]
+    stored["data_dir"] = moved and Path(moved)
+    own = inspect.signature(train)
+    parameters = [
+        option.replace(default=stored.get(name, option.default))
+        for name, option in own.parameters.items()
+    ]
+    defaults = {option.name: option.default for option in parameters}
+
+    @wraps(train)
+    def go_on(**given: Any) -> None:
+        for name in given.keys() - {"data", "data_dir"}:  # their digest tells
+            if given[name] != defaults[name]:
+                raise UserError(
+                    f"{folder} was started with {name} {defaults[name]}, not "
+                    f"{given[name]}: leave the option out, or train into a new folder"
+                )
+        chosen = defaults | given
+        images = load(chosen["data"], chosen["data_dir"])
+        run = training.resume(folder, images)
+        if run.trained:
+            _show(run, images)
+        else:
+            page = f"minivae report {shlex.quote(str(folder))}"
+            print(f"{folder} is finished, {len(run.metrics)} epochs; its page: {page}")
+
+    go_on.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return go_on
+
+
+def _show(run: Run, images: Dataset) -> None:
+    """Write the pictures and the report of a run, and print its ledger."""
+    from minivae.cli import evaluate
+
+    assert run.path is not None
     evaluate.write_pictures(run, images)
     ledger = evaluate.print_ledger(run, images)
     page = evaluate.write_report(run, images, ledger)
-    print(f"\npictures  {folder / 'figures'}\nreport    {page}")
+    print(f"\npictures  {run.path / 'figures'}\nreport    {page}")
     sys.stdout.flush()
 
 

@@ -4,17 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from minivae.backend import Array
 from minivae.data.dataset import MODES, Dataset
+from minivae.data.download import SOURCES, cache_folder, is_whole
 from minivae.data.files import as_images, check_labels, read_idx, read_numpy
 from minivae.errors import UserError
 
 PACKAGED = Path(__file__).parent / "fashion10k"
 DEBIAN = {"fashion": Path("/usr/share/datasets/fashion-mnist")}
+CLOTHES = (
+    *("T-shirt", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+CLASSES = {"fashion10k": CLOTHES, "fashion": CLOTHES}  # elsewhere a number says it
 Parts = list[tuple[Array, Array]]
+
+
+class Place(NamedTuple):
+    """Where a data set would be read from, or how to get it."""
+
+    name: str
+    kind: str  # packaged, given, cache, Debian or missing
+    text: str
+
+
+def places(data_dir: str | Path | None = None) -> list[Place]:
+    """Return, for each name, where `load` would find its files."""
+    packaged = [
+        Place("fashion10k", "packaged", str(PACKAGED)),
+        Place("digits", "packaged", "in scikit-learn"),
+    ]
+    return packaged + [_place(name, data_dir) for name in SOURCES]
+
+
+def _place(name: str, data_dir: str | Path | None) -> Place:
+    for folder in _folders(name, data_dir):
+        if is_whole(folder, name):
+            kind = "Debian" if folder == DEBIAN.get(name) else "cache"
+            return Place(name, kind if data_dir is None else "given", str(folder))
+    option = "" if data_dir is None else f" --data-dir {data_dir}"
+    return Place(name, "missing", f"minivae data get {name}{option}")
 
 
 def load(name: str, data_dir: str | Path | None = None) -> Dataset:
@@ -33,7 +66,8 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     if base in READERS:
         folder = None if data_dir is None else str(Path(data_dir).resolve())
         parts = READERS[base](data_dir)
-        return Dataset.from_parts(base, mode, parts, f"{base}:{mode}", folder)
+        classes = CLASSES.get(base, ())
+        return Dataset.from_parts(base, mode, parts, f"{base}:{mode}", folder, classes)
     path = Path(base)
     if path.suffix in (".npz", ".npy"):
         source = f"{path.resolve()}:{mode}"
@@ -90,8 +124,8 @@ def _idx_set(name: str, data_dir: str | Path | None) -> Parts:
         return [(images[:cut], labels[:cut]), (images[cut:], labels[cut:]), test]
     looked = ", ".join(str(folder) for folder in folders)
     raise UserError(
-        f"no files of {name}: put train-* and t10k-*-ubyte.gz into a folder and give "
-        f"it as the data dir (looked in {looked})"
+        f"no files of {name} (looked in {looked}): `minivae data get {name}` downloads "
+        "them, --data-dir says where they are"
     )
 
 
@@ -100,10 +134,7 @@ def _folders(name: str, data_dir: str | Path | None) -> list[Path]:
         if not Path(data_dir).is_dir():
             raise UserError(f"the data dir {data_dir} is not a folder")
         return [Path(data_dir), Path(data_dir) / name]
-    import pooch
-
-    cache = Path(pooch.os_cache("minivae")) / name
-    return [cache] + ([DEBIAN[name]] if name in DEBIAN else [])
+    return [cache_folder(name)] + ([DEBIAN[name]] if name in DEBIAN else [])
 
 
 def _find(folder: Path, stem: str) -> Path | None:

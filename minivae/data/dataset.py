@@ -73,6 +73,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    classes: tuple[str, ...] = ()  # what the labels 0, 1, ... are called, if they are
 
     @classmethod
     def from_parts(
@@ -82,6 +83,7 @@ class Dataset:
         parts: Sequence[tuple[Array, Array | None]],
         source: str = "",
         data_dir: str | None = None,
+        classes: tuple[str, ...] = (),
     ) -> Dataset:
         """Make a data set of (images, labels) of train, validation and test."""
         streams = (
@@ -89,12 +91,13 @@ class Dataset:
             Stream.BINARISE_VALIDATION,
             Stream.BINARISE_TEST,
         )
-        splits = [
+        train, validation, test = (
             Split(images, labels, mode, stream)
             for (images, labels), stream in zip(parts, streams, strict=True)
-        ]
+        )
         named = f"{name}:{mode}"
-        return cls(named, mode, source or named, data_dir, *splits)
+        source = source or named
+        return cls(named, mode, source, data_dir, train, validation, test, classes)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -120,6 +123,11 @@ class Dataset:
             return self.train.images
         position = epoch * self.train.grey.size
         return binarise(self.train.grey, Noise(seed, Stream.BINARISE_TRAIN, position))
+
+    def class_name(self, label: int) -> str:
+        """Return what a label is called, or its number."""
+        known = 0 <= label < len(self.classes)
+        return self.classes[label] if known else str(label)
 
     def digest(self) -> str:
         """Return the SHA-256 of the mode and all grey images, in order."""

@@ -1,12 +1,13 @@
-"""Pictures: grids of images, and the curves of a training."""
+"""Pictures: what there is to see of a model, as arrays and as PNG."""
 
 from __future__ import annotations
 
 import io
 import math
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,6 @@ from minivae.random import Noise, Stream
 
 WIDTH = 960  # pixels, about: that of a picture on a page
 GAP = 2
-CURVE_STYLES: dict[str, Any] = {
-    "train": {"color": "#9a6324", "linestyle": "--", "linewidth": 1.6},
-    "validation": {"color": "#1f5fa8", "linestyle": "-", "linewidth": 1.6},
-}
 
 
 def grid(images: Array, columns: int) -> Array:
@@ -56,6 +53,40 @@ def as_png(sheet: Array) -> bytes:
     buffer = io.BytesIO()
     image.imsave(buffer, np.ascontiguousarray(sheet), format="png")
     return buffer.getvalue()
+
+
+def as_sheet(images: Array, columns: int) -> tuple[bytes, tuple[int, int]]:
+    """Encode images, tiled, as a PNG of their own pixels; returns it and its size.
+
+    Between and around them is a transparent pixel: they take the colour behind.
+    """
+    if images.shape[1] not in (1, 3):
+        images = images.reshape(-1, 1, *images.shape[2:])
+    N, C, H, W = images.shape
+    rows = math.ceil(N / columns)
+    height, width = rows * (H + 1) + 1, columns * (W + 1) + 1
+    sheet = np.zeros((height, width, C + 1), np.uint8)
+    levels = np.rint(255 * images.clip(0, 1)).astype(np.uint8).transpose(0, 2, 3, 1)
+    for i, image in enumerate(levels):
+        top, left = 1 + (i // columns) * (H + 1), 1 + (i % columns) * (W + 1)
+        sheet[top : top + H, left : left + W, :C] = image
+        sheet[top : top + H, left : left + W, C] = 255
+    return _png(sheet), (width, height)
+
+
+def _png(pixels: Array) -> bytes:
+    """Encode bytes (H, W, C), the last channel alpha, with C = 2 (grey) or 4 (RGB)."""
+    H, W, C = pixels.shape
+    header = struct.pack(">IIBBBBB", W, H, 8, {2: 4, 4: 6}[C], 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # 0: no filter
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
 
 
 def save(images: Array, columns: int, stem: Path) -> list[Path]:
@@ -123,32 +154,3 @@ def traversals(
 def liveliest(kl_per_latent: Sequence[float], count: int) -> list[int]:
     """Return the latents with the largest KL, largest first."""
     return [int(i) for i in np.argsort(kl_per_latent)[::-1][:count]]
-
-
-def curve(metrics: Sequence[dict[str, Any]], term: str, unit: str) -> bytes:
-    """Draw one term over the epochs, training and validation, as SVG."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "font.family": "sans-serif",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "svg.hashsalt": "minivae",
-        "svg.fonttype": "none",
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(3.4, 2.5), layout="constrained")
-        axes = figure.add_subplot()
-        epochs = [line["epoch"] for line in metrics]
-        for part, look in CURVE_STYLES.items():
-            axes.plot(
-                epochs, [line[part][term] for line in metrics], label=part, **look
-            )
-        axes.set_title(f"{term}, {unit} per image", loc="left", fontsize=10)
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.tick_params(labelsize=8)
-        axes.legend(frameon=False, fontsize=8)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    return buffer.getvalue()

@@ -1,4 +1,9 @@
-"""What every page shares: the frame, the style sheet, and how text becomes HTML."""
+"""What every page shares: the frame, the style sheet, and how text becomes HTML.
+
+A page is one file: its style, its drawings (inline SVG) and its pictures (PNG) are
+inside, and its policy forbids to fetch or to run anything. Colours are the style
+sheet's, so that a page and its drawings follow the reader's light or dark.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,13 @@ from pathlib import Path
 from string import Template
 
 FOLDER = Path(__file__).parent
+STYLES = ("style.css", "figures.css")
 
 
-def page(title: str, body: str) -> str:
-    """Return a whole HTML document around `body`, with the style sheet inside."""
+def page(title: str, body: str, styles: Sequence[str] = STYLES) -> str:
+    """Return a whole HTML document around `body`, with the style sheets inside."""
     frame = Template((FOLDER / "frame.html").read_text(encoding="utf-8"))
-    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+    style = "".join((FOLDER / name).read_text(encoding="utf-8") for name in styles)
     return frame.substitute(title=escape(title), style=style, body=body)
 
 
@@ -25,32 +31,82 @@ def section(heading: str, *parts: str) -> str:
     )
 
 
-def paragraph(text: str) -> str:
-    """Return text as a paragraph."""
-    return f"<p>{escape(text)}</p>"
+def group(name: str, *parts: str) -> str:
+    """Return HTML parts that the style sheet lays out together, by a class name."""
+    return f'<div class="{name}">\n' + "\n".join(parts) + "\n</div>"
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def paragraph(text: str, name: str = "") -> str:
+    """Return text as a paragraph, with a class name if it has one."""
+    return f'<p class="{name}">{escape(text)}</p>' if name else f"<p>{escape(text)}</p>"
+
+
+def details(summary: str, *parts: str) -> str:
+    """Return HTML parts that a reader opens."""
+    return (
+        f"<details><summary>{escape(summary)}</summary>\n"
+        + "\n".join(parts)
+        + "\n</details>"
+    )
+
+
+def table(
+    caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], name: str = ""
+) -> str:
     """Return a table with a caption, column heads, and row heads first in each row."""
-    heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
-    body = "\n".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        + "</tr>"
+    body = (
+        _row(first, *(f"<td>{escape(cell)}</td>" for cell in rest))
         for first, *rest in rows
     )
+    return _table(caption, head, body, name)
+
+
+def bars(
+    caption: str, head: Sequence[str], rows: Sequence[tuple[str, str, float]]
+) -> str:
+    """Return a table of a name, a number as text, and a bar of a share in [0, 1]."""
+    body = (
+        _row(
+            name,
+            f'<td><span class="number">{escape(number)}</span>'
+            f'<span class="bar" style="width:{60 * share:.2f}%"></span></td>',
+        )
+        for name, number, share in rows
+    )
+    return _table(caption, head, body, "bars")
+
+
+def _row(name: str, *cells: str) -> str:
+    return f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>'
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[str], name: str) -> str:
+    """A table that scrolls within the page where it is too wide, by keys too."""
+    heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
+    body = "\n".join(rows)
+    label = escape(caption)
+    wide = len(head) > 3
+    reached = f' tabindex="0" role="region" aria-label="{label}"' if wide else ""
     return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll"{reached}>'
+        f'<table class="{name}"><caption>{label}</caption>'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table></div>"
     )
 
 
-def picture(content: bytes, kind: str, text: str, caption: str) -> str:
-    """Return a figure with its data inside; `kind` is "png" or "svg+xml"."""
-    data = base64.b64encode(content).decode("ascii")
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+def figure(content: str, caption: str, name: str = "") -> str:
+    """Return a figure; `content` is HTML, `caption` text. The page numbers figures."""
     return (
-        f'<figure class="{kind[:3]}">'
-        f'<img src="data:image/{kind};base64,{data}" alt="{escape(text)}">'
-        f"{below}</figure>"
+        f'<figure class="{name}">\n{content}\n'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def image(png: bytes, text: str, size: tuple[int, int], scale: int = 1) -> str:
+    """Return a PNG, shown `scale` times its (width, height); `text` describes it."""
+    data = base64.b64encode(png).decode("ascii")
+    width, height = size
+    return (
+        f'<img src="data:image/png;base64,{data}" alt="{escape(text)}" '
+        f'width="{width}" height="{height}" style="width:{width * scale}px">'
     )

@@ -2,57 +2,80 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from html import escape
 from typing import Any
 
 import numpy as np
 
+from minivae.backend import Array
 from minivae.data import Dataset
 from minivae.evaluate import pictures
-from minivae.page import kit
+from minivae.page import drawing, kit
+from minivae.page.latents import latent_map
 from minivae.train import Run
 
 TITLES = {"ae": "Autoencoder", "vae": "VAE", "betavae": "beta-VAE"}
+TERMS = {"objective": "Objective", "recon": "Reconstruction", "kl": "KL"}
+SHEET = 480  # pixels across, at most, unless one image is wider
+VISIBLE = 0.1  # nats of KL, at least, that a bar of full length stands for
+LISTED = 32  # more latents than these are not all listed
+EPOCHS = 50  # more epochs than these are not all listed
 
 
 def report(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
     """Return the HTML page of a run, given its ledger on the test split."""
-    config = run.model.config()
     title = f"{TITLES.get(run.model.name, run.model.name)} on {ledger['data']}"
-    sizes = " – ".join(map(str, (*config["hidden"], config["latent"])))
-    lead = (
-        f"{np.prod(run.model.shape)} pixels – {sizes} latents, and back; likelihood "
-        f"{ledger['likelihood']}; {len(run.metrics)} epochs, seed "
-        f"{run.config['train']['seed']}."
-    )
     body = [
-        f'<h1>{escape(title)}</h1>\n<p class="lead">{escape(lead)}</p>',
+        kit.paragraph("minivae: report of a run", "eyebrow"),
+        f"<h1>{escape(title)}</h1>",
+        kit.paragraph(_lead(run, data, ledger), "lead"),
         _headline(ledger),
         kit.section("Training", *_training(run)),
         kit.section("Reconstructions", _reconstructions(run, data)),
         kit.section("Samples", _samples(run)),
         kit.section("Latents", *_latents(run, data, ledger)),
-        kit.section("Ledger", kit.table(*ledger_table(ledger))),
+        kit.section("Ledger", *_ledger(ledger)),
         kit.section("Configuration", *_configuration(run)),
+        f"<footer>Made by minivae {importlib.metadata.version('minivae')}. This page "
+        "is one file: it fetches nothing and runs nothing.</footer>",
     ]
     return kit.page(title, "\n".join(body))
 
 
-def _headline(ledger: dict[str, Any]) -> str:
-    items = [(objective_name(ledger), f"{ledger['objective']:.2f}")]
-    if ledger["neg_elbo"] is not None:
-        value = f"{ledger['neg_elbo']:.2f}"
-        items = [("−ELBO", f"{value} <small>± {ledger['neg_elbo_se']:.2f}</small>")]
-    items.append(("reconstruction", f"{ledger['recon']:.2f}"))
-    if ledger["kl_per_latent"]:
-        active = f"{ledger['active_units']} <small>of {len(ledger['kl_per_latent'])}"
-        items += [("KL", f"{ledger['kl']:.2f}"), ("active units", f"{active}</small>")]
-    cells = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in items)
-    note = (
-        f"{ledger['unit']} per image, {ledger['split']} split, "
-        f"{ledger['n_images']} images"
+def _lead(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
+    model, epochs = run.model, len(run.metrics)
+    sizes = [int(np.prod(model.shape)), *model.hidden, model.latent]
+    return (
+        f"An encoder of {' – '.join(map(str, sizes))} units with its mirror image as "
+        f"decoder, trained for {epochs} epoch{'s' * (epochs > 1)} on "
+        f"{len(data.train):,} images. The likelihood is {ledger['likelihood']}, the "
+        f"seed {run.config['train']['seed']}."
     )
-    return f'<dl class="numbers">{cells}</dl>\n<p class="lead">{note}</p>'
+
+
+def _headline(ledger: dict[str, Any]) -> str:
+    items = [(objective_name(ledger), f"{ledger['objective']:.2f}", "")]
+    if ledger["neg_elbo"] is not None:
+        elbo = ("−ELBO", f"{ledger['neg_elbo']:.2f}", f"± {ledger['neg_elbo_se']:.2f}")
+        items = [elbo] if ledger["beta"] == 1 else [*items, elbo]
+    if ledger["kl_per_latent"]:
+        latents = f"of {len(ledger['kl_per_latent'])}"
+        items += [
+            ("reconstruction", f"{ledger['recon']:.2f}", ""),
+            ("KL", f"{ledger['kl']:.2f}", ""),
+            ("active units", str(ledger["active_units"]), latents),
+        ]
+    cells = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{value}"
+        + (f" <small>{more}</small></dd></div>" if more else "</dd></div>")
+        for name, value, more in items
+    )
+    note = (
+        f"In {ledger['unit']} per image, over the {ledger['n_images']:,} images of the "
+        f"{ledger['split']} split."
+    )
+    return f'<dl class="numbers">{cells}</dl>\n{kit.paragraph(note, "note")}'
 
 
 def objective_name(ledger: dict[str, Any]) -> str:
@@ -105,80 +128,185 @@ def ledger_table(
     return caption, ("term", ledger["unit"], ""), rows
 
 
+# Its pictures
+
+
 def _training(run: Run) -> list[str]:
-    best = min(run.metrics, key=lambda line: line["validation"]["objective"])
-    text = (
-        f"The weights kept are those of epoch {best['epoch']}, the best of "
-        f"{len(run.metrics)} by the validation objective "
-        f"({best['validation']['objective']:.2f})."
-    )
-    terms = ("objective", "recon", "kl") if run.model.has_kl else ("objective",)
-    charts = [
-        kit.picture(
-            pictures.curve(run.metrics, term, run.model.likelihood.unit),
-            "svg+xml",
-            f"{term} over the epochs",
-            "",
+    lines, unit = run.metrics, run.model.likelihood.unit
+    best = min(lines, key=lambda line: line["validation"]["objective"])["epoch"]
+    epochs = [line["epoch"] for line in lines]
+    terms = TERMS if run.model.has_kl else {"objective": TERMS["objective"]}
+    charts = []
+    for term, name in terms.items():
+        train, validation = (
+            [line[part][term] for line in lines] for part in ("train", "validation")
         )
-        for term in terms
+        reached = validation[epochs.index(best)]
+        charts.append(
+            drawing.line_chart(
+                epochs,
+                [drawing.Line("train", train), drawing.Line("validation", validation)],
+                title=f"{name}, {unit} per image",
+                best=best,
+                text=f"{name} over the epochs. Validation: first {validation[0]:.2f}, "
+                f"last {validation[-1]:.2f}, at the best epoch, {best}, {reached:.2f}. "
+                f"Training: first {train[0]:.2f}, last {train[-1]:.2f}",
+            )
+        )
+    warm = run.config["train"].get("warmup")
+    caption = (
+        "Means over each epoch. The weights kept, and shown below, are those of epoch "
+        f"{best}, where the validation objective was lowest. The training numbers are "
+        "taken while the weights still move, so early on they lag behind."
+    )
+    if warm and run.model.has_kl:
+        caption += f" The KL's weight rose from 0 over the first {warm} epochs."
+    every = max(1, -(-len(lines) // EPOCHS))
+    shown = [li for li in lines if li["epoch"] in (1, best) or li["epoch"] % every == 0]
+    head = (
+        "epoch",
+        *(f"{part} {t}" for t in terms for part in ("train", "validation")),
+    )
+    rows = [
+        (
+            str(li["epoch"]),
+            *(f"{li[part][t]:.2f}" for t in terms for part in ("train", "validation")),
+        )
+        for li in shown
     ]
-    return ['<div class="charts">', *charts, "</div>", kit.paragraph(text)]
+    return [
+        kit.figure(kit.group("charts", *charts), caption),
+        kit.details(
+            "The same as numbers", kit.table(f"{unit} per image", head, rows, "figures")
+        ),
+    ]
+
+
+def _sheets(images: Array, columns: int, texts: list[str]) -> str:
+    """Images as one sheet for each text, equally many in each."""
+    parts = []
+    for share, text in zip(np.array_split(images, len(texts)), texts, strict=True):
+        png, size = pictures.as_sheet(share, columns)
+        parts.append(kit.image(png, text, size, max(1, SHEET // size[0])))
+    return kit.group("sheets", *parts)
+
+
+def _columns(run: Run) -> int:
+    """How many images stand beside one another: an even number."""
+    return max(2, min(8, SHEET // (run.model.shape[2] + 1) // 2 * 2))
 
 
 def _reconstructions(run: Run, data: Dataset) -> str:
-    images = pictures.reconstructions(run.model, data, "test", 40)
-    return kit.picture(
-        pictures.as_png(pictures.grid(images, 16)),
-        "png",
-        "Test images, each beside its reconstruction",
-        "In pairs: an image of the test split, and what the decoder makes of its mean "
-        "code.",
+    n = min(40, len(data.test))
+    images = pictures.reconstructions(run.model, data, "test", n)
+    texts = ["Test images, each beside its reconstruction"]
+    if n == 40 and images.shape[1] in (1, 3):
+        halves = (("first", "twenty"), ("next", "twenty"))
+        texts = [
+            f"The {a} {b} test images, each beside its reconstruction"
+            for a, b in halves
+        ]
+    caption = (
+        "In pairs: an image of the test split as the model saw it, and what the "
+        "decoder makes of its " + ("mean code." if run.model.has_kl else "code.")
     )
+    return kit.figure(_sheets(images, _columns(run), texts), caption)
 
 
 def _samples(run: Run) -> str:
     images = pictures.samples(run.model, 80, run.config["train"]["seed"])
-    caption = "Mean images decoded from z ~ N(0, I): draws from the model."
+    caption = (
+        "Mean images decoded from draws of the prior, z ~ N(0, I): the model's own."
+    )
     if not run.model.has_kl:
         caption = (
             "Codes drawn from N(0, I), decoded. An autoencoder has no distribution of "
             "its codes, so nothing says that these should look like data."
         )
-    sheet = pictures.as_png(pictures.grid(images, 16))
-    return kit.picture(sheet, "png", "Decoded draws", caption)
+    texts = ["Forty decoded draws", "Forty more decoded draws"]
+    return kit.figure(_sheets(images, _columns(run), texts), caption)
 
 
 def _latents(run: Run, data: Dataset, ledger: dict[str, Any]) -> list[str]:
     kl = ledger["kl_per_latent"]
-    latents = pictures.liveliest(kl, 8) if kl else list(range(min(8, run.model.latent)))
+    content, caption = latent_map(run.model, data, kl)
+    parts = [kit.figure(content, caption)]
+    if kl:
+        parts = [kit.group("latents", *parts, _kl_table(kl))]
+    return [*parts, _traversals(run, data, kl)]
+
+
+def _kl_table(kl: list[float]) -> str:
+    order = pictures.liveliest(kl, len(kl))
+    shown = order if len(order) <= LISTED else order[: LISTED - 8]
+    most = max(*kl, VISIBLE)
+    rows = [(str(i), f"{kl[i]:.3f}", kl[i] / most) for i in shown]
+    if rest := order[len(shown) :]:
+        total = sum(kl[i] for i in rest)
+        rows.append((f"other {len(rest)}", f"{total:.3f}", min(1.0, total / most)))
+    return kit.bars("KL of each latent, largest first", ("latent", "nats"), rows)
+
+
+def _traversals(run: Run, data: Dataset, kl: list[float]) -> str:
+    model = run.model
+    latents = pictures.liveliest(kl, 8) if kl else list(range(min(8, model.latent)))
     span = (-3.0, 3.0)
     if not kl:
-        codes = run.model.embed(data.test.images[:500])
+        codes = model.embed(data.test.images[:500])
         span = (float(codes.min()), float(codes.max()))
     values = np.linspace(*span, 11, dtype=np.float32)
-    images = pictures.traversals(run.model, data, "test", 0, latents, values)
-    parts = [
-        kit.picture(
-            pictures.as_png(pictures.grid(images, len(values))),
-            "png",
-            "Traversals of single latents",
-            f"One test image; in each row one latent moves from {span[0]:.1f} to "
-            f"{span[1]:.1f}: numbers {', '.join(map(str, latents))}.",
-        )
+    reach = f"from {span[0]:.1f} to {span[1]:.1f}".replace("-", "−")
+    parts = []
+    for latent in latents:
+        images = pictures.traversals(model, data, "test", 0, [latent], values)
+        png, size = pictures.as_sheet(images, len(values))
+        more = f"<small>KL {kl[latent]:.2f}</small>" if kl else ""
+        parts.append(f"<p>latent {latent}{more}</p>")
+        text = f"Decoded images: latent {latent} moved {reach}"
+        parts.append(kit.image(png, text, size, max(1, 660 // size[0])))
+    which = "the latents with the largest KL" if kl else "the first latents"
+    which = which if len(latents) < model.latent else "all latents"
+    caption = (
+        f"Traversals: the code of the first test image with one latent moved {reach}, "
+        f"left to right, the others held; {which}."
+    )
+    return kit.figure(kit.group("strips", *parts), caption)
+
+
+# Its numbers
+
+
+def _ledger(ledger: dict[str, Any]) -> list[str]:
+    parts = [kit.table(*ledger_table(ledger), "ledger")]
+    recon, kl, collapsed = ledger["recon"], ledger["kl"], ledger["collapsed"]
+    if collapsed is None or min(recon, collapsed) <= 0:
+        return parts  # a density may be above 1: nothing to measure from
+    whole = max(recon + kl, collapsed)
+    track = [
+        f'<span class="{name}" style="width:{100 * value / whole:.2f}%"></span>'
+        for name, value in (("recon", recon), ("kl", kl))
     ]
-    if kl:
-        order = pictures.liveliest(kl, len(kl))
-        rows = "".join(
-            f'<tr><th scope="row">{i}</th><td>{kl[i]:.3f}</td><td><span class="bar" '
-            f'style="width:{8 * kl[i] / (max(kl) or 1):.2f}rem"></span></td></tr>'
-            for i in order
-        )
-        parts.append(
-            '<div class="scroll"><table><caption>KL per latent, nats, largest first'
-            '</caption><thead><tr><th scope="col">latent</th><th scope="col">KL</th>'
-            f'<th scope="col"></th></tr></thead><tbody>{rows}</tbody></table></div>'
-        )
-    return parts
+    key = [("recon", f"recon {recon:.2f}")]
+    if ledger["beta"] is not None:
+        key.append(("kl", f"KL {kl:.2f}"))
+    if ledger["floor"] is not None:
+        left = 100 * ledger["floor"] / whole
+        track.append(f'<span class="floor" style="left:{left:.2f}%"></span>')
+        key.append(("floor", f"floor {ledger['floor']:.2f}"))
+    key.append(("rest", f"to the collapsed {collapsed:.2f}"))
+    items = "".join(
+        f'<li><span class="key {name}"></span>{escape(text)}</li>' for name, text in key
+    )
+    content = (
+        f'<div class="track">{"".join(track)}</div><ul class="legend">{items}</ul>'
+    )
+    caption = (
+        f"What the model leaves unexplained, in {ledger['unit']} per image, beside "
+        "what a decoder leaves that says the mean image whatever the code."
+    )
+    if ledger["floor"] is not None:
+        caption += " The upright line is the entropy of the pixels themselves."
+    return [kit.figure(content, caption, "meter"), *parts]
 
 
 def _configuration(run: Run) -> list[str]:
@@ -186,7 +314,7 @@ def _configuration(run: Run) -> list[str]:
     for name in ("model", "train", "data", "versions"):
         rows = [(key, _plain(key, value)) for key, value in run.config[name].items()]
         groups.append(kit.table(name, ("option", "value"), rows))
-    return ['<div class="two">', *groups, "</div>"]
+    return [kit.group("columns", *groups)]
 
 
 def _plain(key: str, value: Any) -> str:

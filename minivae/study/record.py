@@ -40,7 +40,7 @@ def record(
     `noise` is ε (N, Z), given so that the step can be repeated. The model is left with
     its new parameters.
     """
-    listener = _Listener(model, {"x": batch, "eps": noise})
+    listener = Listener(model, {"x": batch, "eps": noise})
     tensor.mode.observer = listener.hear
     try:
         terms = model.loss_terms(batch, noise)
@@ -75,7 +75,7 @@ def record(
     )
 
 
-class _Listener:
+class Listener:
     """Hears of every node as it is made, and gives it a name a reader knows."""
 
     def __init__(self, model: Autoencoder, arrays: dict[str, Array]) -> None:
@@ -161,7 +161,7 @@ class _Listener:
         return [Value(f"{name}.{field}", to_numpy(array)) for field, array in fields]
 
 
-def _backward(loss: Tensor, listener: _Listener) -> list[Backward]:
+def _backward(loss: Tensor, listener: Listener) -> list[Backward]:
     """Play the tape backward; what the engine yields, with running totals."""
     found: list[Backward] = []
     counts: dict[str, tuple[int, Any]] = {}

@@ -1,0 +1,141 @@
+"""A run: how a model is trained, and what has come of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivae import backend, checkpoint
+from minivae.errors import UserError
+from minivae.models import Autoencoder, build
+from minivae.optim import OPTIMIZERS, SCHEDULES, Optimizer
+from minivae.random import Noise
+from minivae.tensor import Parameter
+
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is trained; every field is an option of `mv.fit`."""
+
+    epochs: int = 40
+    batch: int = 128
+    lr: float = 2e-3
+    optimizer: str = "adam"
+    schedule: str = "cosine"
+    warmup: int = 0
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    patience: int = 0
+    seed: int = 0
+    threads: int | None = None
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """Raise `UserError` for a value that makes no sense."""
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("warmup", "patience"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must not be negative: {getattr(self, name)}")
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"threads must be at least 1, not {self.threads}")
+        for kind, chosen, names in (
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("schedule", self.schedule, SCHEDULES),
+            ("device", self.device, DEVICES),
+        ):
+            if chosen not in names:
+                raise UserError(f"no {kind} {chosen!r}; have {', '.join(names)}")
+        Noise(self.seed)
+        self.make_optimizer([Parameter(np.zeros(1))])
+        if self.device == "cuda":
+            backend.cuda_library()
+
+    def make_optimizer(self, parameters: Sequence[Parameter]) -> Optimizer:
+        """Return the optimizer of these options; raises `UserError` for bad ones."""
+        return OPTIMIZERS[self.optimizer](
+            parameters,
+            self.lr,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
+
+
+@dataclass
+class Run:
+    """A trained model with its best weights, and how it came about."""
+
+    model: Autoencoder
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    path: Path | None = None
+    trained: int = 0  # epochs trained by the call that returned it
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the smallest validation objective; 0 before any."""
+        objectives = [line["validation"]["objective"] for line in self.metrics]
+        return 1 + objectives.index(min(objectives)) if objectives else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are over, or `patience` of them, counted from the best
+        one and not before the warm-up's end, have brought nothing better.
+        """
+        options, epochs = Options(**self.config["train"]), len(self.metrics)
+        waited = epochs - max(self.best_epoch, options.warmup)
+        patience = options.patience or math.inf
+        return epochs >= options.epochs or waited >= patience
+
+
+def load_run(path: str | Path) -> Run:
+    """Load a run folder: its model with the best weights, its options and metrics."""
+    folder = Path(path)
+    model, config = stored(folder)
+    if not (folder / checkpoint.BEST).exists():
+        raise UserError(
+            f"there is no {folder / checkpoint.BEST}: if this training was stopped in "
+            f"its first epoch, go on with it: {checkpoint.how_to_resume(folder)}"
+        )
+    weights = checkpoint.read_weights(folder / checkpoint.BEST, model.state())
+    model.load_state(weights)
+    return Run(model, config, checkpoint.read_metrics(folder), folder)
+
+
+def stored(folder: Path) -> tuple[Autoencoder, dict[str, Any]]:
+    """Return the model of a run folder, untrained, and the configuration."""
+    config = checkpoint.read_config(folder)
+    try:
+        options = dict(config["model"])
+        return build(options.pop("model"), **options), config
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{folder / checkpoint.CONFIG}: {error}") from error
+
+
+def stored_options(folder: Path, config: dict[str, Any]) -> Options:
+    """Return how a run folder was trained; raises `UserError` for a foreign file."""
+    try:
+        if type(config["threads"]) is not int or config["threads"] < 1:
+            raise TypeError(f"threads is {config['threads']!r}")
+        return make_options(config["train"])
+    except (TypeError, KeyError, UserError) as error:
+        path = folder / checkpoint.CONFIG
+        raise UserError(f"{path} does not say how to train: {error}") from error
+
+
+def make_options(given: dict[str, Any]) -> Options:
+    """Check the options of a training; raises `UserError`."""
+    try:
+        options = Options(**given)
+    except TypeError as error:
+        raise UserError(str(error).replace("Options.__init__()", "fit")) from error
+    options.check()
+    return options
