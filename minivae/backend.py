@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -112,3 +114,23 @@ def keep_freed_memory() -> bool:
         return False
     kept = [mallopt(option, one_gib) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
     return all(kept)
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[int]:
+    """Bound the threads of the BLAS and of compiled kernels while in the context.
+
+    None leaves them as they are. Yields how many threads the BLAS has.
+    """
+    from minivae_kernels.cpu import set_threads
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController().select(user_api="blas")
+    before = set_threads(threads) if threads else None
+    try:
+        with controller.limit(limits=threads):
+            counts = [library["num_threads"] for library in controller.info()]
+            yield max(counts, default=1)
+    finally:
+        if before:
+            set_threads(before)

@@ -71,6 +71,10 @@ def _elsewhere(parameter: Parameter) -> UserError:
     )
 
 
+class NonFiniteGradientError(UserError):
+    """The gradient's norm is not finite; nothing was updated."""
+
+
 class Optimizer(ABC):
     """What all optimizers share: buffers, clipping, weight decay, and their state.
 
@@ -111,10 +115,18 @@ class Optimizer(ABC):
             parameter.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient, in place."""
+        """Update every parameter that has a gradient, in place.
+
+        Raises `NonFiniteGradientError`, before it changes anything, if the gradient
+        holds a NaN or an infinity.
+        """
         self._collect()
         spans = self._spans()
         self.gradient_norm = math.hypot(*(_length(self.gradients[s]) for s in spans))
+        if not math.isfinite(self.gradient_norm):
+            raise NonFiniteGradientError(
+                f"the gradient's norm became {self.gradient_norm}"
+            )
         self.scale = 1.0
         if self.clip_norm is not None and self.gradient_norm > self.clip_norm:
             self.scale = self.clip_norm / self.gradient_norm

@@ -39,6 +39,12 @@ class Options:
 
     def check(self) -> None:
         """Raise `UserError` for a value that makes no sense."""
+        for name in ("epochs", "batch", "warmup", "patience", "seed"):
+            if not isinstance(getattr(self, name), int):
+                raise UserError(f"{name} is a whole number, not {getattr(self, name)}")
+        for name in ("lr", "weight_decay"):
+            if not isinstance(getattr(self, name), (int, float)):
+                raise UserError(f"{name} is a number, not {getattr(self, name)!r}")
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -13,8 +13,6 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -79,7 +77,7 @@ def fit(
         checkpoint.prepare(folder)
     if model.likelihood_name is None:
         model.use_likelihood("bernoulli" if data.binary else "soft_bce")
-    with _limited_threads(chosen.threads) as threads:
+    with backend.limited_threads(chosen.threads) as threads:
         config = {
             "model": model.config(),
             "train": asdict(chosen),
@@ -125,7 +123,7 @@ def resume(
             f"{data.source} is not what {folder} was trained on: its digest differs"
         )
     _check_fit(model, data, chosen)
-    with _limited_threads(config["threads"]) as threads:
+    with backend.limited_threads(config["threads"]) as threads:
         training = _Training.begin(Run(model, config, path=folder), data, chosen)
         training.restore(folder)
         here = {"threads": threads, **_versions()}
@@ -328,11 +326,9 @@ class _Training:
         lines = checkpoint.read_metrics(folder) if epoch else []
         run.metrics = lines[:epoch]
         done = rest["step"] - epoch * self.steps_per_epoch
-        if (
-            [line["epoch"] for line in run.metrics] != list(range(1, epoch + 1))
-            or epoch > self.options.epochs
-            or not 0 <= done <= self.steps_per_epoch
-        ):
+        if [line["epoch"] for line in run.metrics] != list(
+            range(1, epoch + 1)
+        ) or not 0 <= done <= self.steps_per_epoch:
             raise UserError(
                 f"{last} is not the state of this run: it tells of epoch {epoch}, step "
                 f"{rest['step']}, which {checkpoint.METRICS} and the options do not fit"
@@ -378,30 +374,20 @@ def train_step(
     """
     again = noise.at(noise.position) if isinstance(noise, Noise) else noise
     dropout_again = dropout and dropout.at(dropout.position)
-
-    def require_finite(what: str, value: float) -> None:
-        if not math.isfinite(value):
-            told = f"the {what} became {value} at step {optimizer.steps + 1}"
-            fault = first_fault(model, x, again, warmth=warmth, dropout=dropout_again)
-            fault = fault and f"first in {fault}"
-            raise UserError(f"{told}, {fault or NO_FAULT}; {ADVICE}")
-
     optimizer.zero_grad()
     terms = model.loss_terms(x, noise, warmth=warmth, dropout=dropout)
-    require_finite("loss", terms.loss.item())
-    terms.loss.backward()
-    require_finite("gradient's norm", _gradient_norm(optimizer))
-    optimizer.step()
+    try:
+        if not math.isfinite(terms.loss.item()):
+            raise UserError(f"the loss became {terms.loss.item()}")
+        terms.loss.backward()
+        optimizer.step()
+    except UserError as error:
+        fault = first_fault(model, x, again, warmth=warmth, dropout=dropout_again)
+        where = f"first in {fault}" if fault else NO_FAULT
+        raise UserError(
+            f"{error} at step {optimizer.steps + 1}, {where}; {ADVICE}"
+        ) from error
     return terms.recon.item(), 0.0 if terms.kl is None else terms.kl.item()
-
-
-def _gradient_norm(optimizer: Optimizer) -> float:
-    gradients = [p.grad for p in optimizer.parameters if p.grad is not None]
-    norm = math.sqrt(sum(float(backend.xp_of(g).vdot(g, g)) for g in gradients))
-    if math.isfinite(norm):
-        return norm
-    wide = [g.astype(np.float64) for g in gradients]  # in float32 squares overflow
-    return math.sqrt(sum(float(backend.xp_of(g).vdot(g, g)) for g in wide))
 
 
 def warmth_at(step: int, warmup_steps: int) -> float:
@@ -445,17 +431,6 @@ def validate(model: Autoencoder, images: Array, batch: int = 500) -> dict[str, f
 def _terms(model: Autoencoder, recon: float, kl: float) -> dict[str, float]:
     objective = recon + model.beta * kl
     return {"recon": float(recon), "kl": float(kl), "objective": float(objective)}
-
-
-@contextmanager
-def _limited_threads(threads: int | None) -> Iterator[int]:
-    """Bound the BLAS's threads while in the context; yields how many there are."""
-    from threadpoolctl import ThreadpoolController
-
-    controller = ThreadpoolController().select(user_api="blas")
-    with controller.limit(limits=threads):
-        counts = [library["num_threads"] for library in controller.info()]
-        yield max(counts, default=1)
 
 
 def _versions() -> dict[str, str]:

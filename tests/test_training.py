@@ -20,6 +20,7 @@ from minivae import train
 from minivae.data import Dataset, load
 from minivae.errors import UserError
 from minivae.evaluate import ledger
+from minivae.evaluate.ledger import standard_error
 from minivae.models import Autoencoder
 from minivae.optim import OPTIMIZERS, SCHEDULES, scheduled_lr
 from minivae.random import Noise, Stream
@@ -403,3 +404,25 @@ def test_a_batch_may_be_the_whole_split(data: Dataset) -> None:
 def test_images_of_another_shape_are_refused(data: Dataset) -> None:
     with pytest.raises(UserError, match="the model takes"):
         fit(mv.VAE((1, 4, 4), 2, hidden=(8,)), data)
+
+
+def test_the_training_mean_weighs_a_short_last_batch_by_its_images(
+    data: Dataset,
+) -> None:
+    """The last batch is short, and counts for as many images as it has."""
+    run = mv.fit(small(), data, epochs=1, batch=64, lr=1e-9, quiet=True)
+    eps = mv.Noise(0, Stream.LATENT)
+    rows = np.random.default_rng(0).permutation(len(data.train))
+    images, model = data.epoch(0, 0), small()
+    model.use_likelihood(run.model.likelihood.name)
+    recon = [
+        model.loss_terms(images[part], eps, reduction="none").recon.numpy()
+        for part in (rows[:64], rows[64:])
+    ]
+    mean = float(np.concatenate(recon).mean())
+    assert run.metrics[0]["train"]["recon"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_the_standard_error_is_that_of_a_mean() -> None:
+    values = np.array([1.0, 2.0, 3.0, 4.0])
+    assert standard_error(values) == pytest.approx(np.sqrt(5 / 3 / 4))

@@ -87,7 +87,7 @@ def step(
     from minivae.study import as_text, record
 
     if beta is not None and model != "betavae":
-        raise UserError(f"beta belongs to --model betavae; a {model} has none to set")
+        raise UserError(f"beta belongs to --model betavae, not to {model}")
     weight = {} if beta is None else {"beta": beta}
     tiny = build(
         model,

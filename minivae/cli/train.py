@@ -38,6 +38,7 @@ def train(
     warmup: int = 0,
     dropout: float = 0.0,
     weight_decay: float = 0.0,
+    clip_norm: float | None = None,
     patience: int = 0,
     seed: int = 0,
     threads: int | None = None,
@@ -67,9 +68,10 @@ def train(
         warmup: epochs in which the KL's weight rises from 0
         dropout: share of hidden units dropped in training
         weight_decay: weight of the squared parameters
+        clip_norm: longest gradient; a longer one is scaled down to it
         patience: epochs without a better validation objective before stopping; 0 never
         seed: of the weights, the noise and the order of the images
-        threads: of the BLAS; by default as many as it takes
+        threads: of BLAS and kernels; by default as many as they take
         device: cpu or cuda
         out: run folder; by default a new one in runs/
         resume: run folder to go on with, under the options that it was started with
@@ -90,6 +92,7 @@ def train(
         "schedule": schedule,
         "warmup": warmup,
         "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
         "patience": patience,
         "seed": seed,
         "threads": threads,
@@ -100,7 +103,7 @@ def train(
         raise UserError(f"no model {model!r}; have {', '.join(models.MODELS)}")
     weight: dict[str, Any] = {} if beta is None else {"beta": beta}
     if weight and model != "betavae":
-        raise UserError(f"beta belongs to --model betavae; a {model} has none to set")
+        raise UserError(f"beta belongs to --model betavae, not to {model}")
     images = load(data, data_dir)
     built = models.build(
         model,
