@@ -326,9 +326,8 @@ class _Training:
         lines = checkpoint.read_metrics(folder) if epoch else []
         run.metrics = lines[:epoch]
         done = rest["step"] - epoch * self.steps_per_epoch
-        if [line["epoch"] for line in run.metrics] != list(
-            range(1, epoch + 1)
-        ) or not 0 <= done <= self.steps_per_epoch:
+        in_order = [line["epoch"] for line in run.metrics] == [*range(1, epoch + 1)]
+        if not (in_order and 0 <= done <= self.steps_per_epoch):
             raise UserError(
                 f"{last} is not the state of this run: it tells of epoch {epoch}, step "
                 f"{rest['step']}, which {checkpoint.METRICS} and the options do not fit"

@@ -33,8 +33,9 @@ def gradcheck(model: Positional[str | None] = None, json: bool = False) -> int:
 def _print_claims(claims: list[Claim]) -> None:
     """Print one line for each thing checked, and the details of what failed."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from minivae.cli.tables import print_table
 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("checked")
@@ -48,15 +49,14 @@ def _print_claims(claims: list[Claim]) -> None:
         worst = max(claim.error for claim in group)
         verdict = "ok" if all(claim.passed for claim in group) else "WRONG"
         table.add_row(name, str(len(group)), f"{worst:.1e}", verdict)
-    console = Console(highlight=False)
-    console.print(table)
+    print_table(table)
     for claim in claims:
         if not claim.passed:
-            console.print(f"WRONG {claim.name}: {claim.claim}")
+            print(f"WRONG {claim.name}: {claim.claim}")
     failed = sum(not claim.passed for claim in claims)
     worst = max(claim.error for claim in claims)
     tolerance = max(claim.tolerance for claim in claims)
-    console.print(
+    print(
         f"{len(claims)} gradients, {failed} wrong; worst relative error {worst:.1e}, "
         f"allowed {tolerance:.0e}"
     )

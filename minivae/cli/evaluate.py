@@ -75,9 +75,9 @@ def print_ledger(
 ) -> dict[str, Any]:
     """Print the ledger as a table; returns its numbers."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from minivae.cli.tables import print_table
     from minivae.evaluate import ledger
     from minivae.page.report import ledger_table
 
@@ -88,7 +88,7 @@ def print_ledger(
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    print_table(table)
     return numbers
 
 
