@@ -22,6 +22,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,11 @@ from minivae.errors import UserError
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
-REQUIRED = {  # of CONFIG: what reading a run needs
-    "model": ("model", "shape"),
-    "train": ("seed",),
-    "data": ("source", "data_dir", "sha256"),
-    "versions": (),
+REQUIRED: dict[str, dict[str, Any]] = {  # of CONFIG: what reading a run needs
+    "model": {"model": str, "shape": list},
+    "train": {"seed": int},
+    "data": {"source": str, "data_dir": (str, NoneType), "sha256": str},
+    "versions": {},
 }
 MOMENT = "optimizer."  # prefix of the moments' names in LAST
 REST: dict[str, type] = {  # what else is in LAST
@@ -217,10 +218,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid JSON: {error}") from error
     for group, keys in REQUIRED.items():
         held = config.get(group) if isinstance(config, dict) else None
-        if not isinstance(held, dict) or not held.keys() >= set(keys):
+        if not isinstance(held, dict) or not held.keys() >= keys.keys():
             raise UserError(
                 f"{path} is not the configuration of a run: {group!r} is not complete"
             )
+        for key, kind in keys.items():
+            if not isinstance(held[key], kind):
+                raise UserError(f"{path}: {group}.{key} cannot be {held[key]!r}")
     return config
 
 

@@ -26,7 +26,7 @@ from minivae.distributions import NoiseLike
 from minivae.errors import UserError
 from minivae.interrupts import Interrupts
 from minivae.models import Autoencoder
-from minivae.optim import Optimizer, scheduled_lr
+from minivae.optim import NonFiniteGradientError, Optimizer, scheduled_lr
 from minivae.progress import Progress
 from minivae.random import Noise, Stream
 from minivae.run import Options, Run, load_run, make_options, stored, stored_options
@@ -375,17 +375,19 @@ def train_step(
     dropout_again = dropout and dropout.at(dropout.position)
     optimizer.zero_grad()
     terms = model.loss_terms(x, noise, warmth=warmth, dropout=dropout)
-    try:
-        if not math.isfinite(terms.loss.item()):
-            raise UserError(f"the loss became {terms.loss.item()}")
-        terms.loss.backward()
-        optimizer.step()
-    except UserError as error:
+
+    def diverged(what: str) -> UserError:
         fault = first_fault(model, x, again, warmth=warmth, dropout=dropout_again)
         where = f"first in {fault}" if fault else NO_FAULT
-        raise UserError(
-            f"{error} at step {optimizer.steps + 1}, {where}; {ADVICE}"
-        ) from error
+        return UserError(f"{what} at step {optimizer.steps + 1}, {where}; {ADVICE}")
+
+    if not math.isfinite(terms.loss.item()):
+        raise diverged(f"the loss became {terms.loss.item()}")
+    terms.loss.backward()
+    try:
+        optimizer.step()
+    except NonFiniteGradientError as error:
+        raise diverged(str(error)) from error
     return terms.recon.item(), 0.0 if terms.kl is None else terms.kl.item()
 
 

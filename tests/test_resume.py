@@ -7,74 +7,37 @@ processes are stopped in `test_stopping.py`, and killed in `test_resume_slow.py`
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
-import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from command import done, minivae, refused
-from safetensors.numpy import save_file
-from threadpoolctl import threadpool_limits
+from command import done
+from stops import (
+    BEST,
+    CONFIG,
+    LAST,
+    METRICS,
+    Killed,
+    after_step,
+    die_at_write,
+    files,
+    kill,
+    stopped,
+    unchanged,
+)
+from threadpoolctl import ThreadpoolController, threadpool_limits
 from tiny import few_digits, fit, same, small
 
 import minivae as mv
-from minivae import checkpoint, train
 from minivae.data import Dataset
-from minivae.errors import UserError
 from minivae.models import Autoencoder
-
-CONFIG, METRICS = "config.json", "metrics.jsonl"
-BEST, LAST = "checkpoint.safetensors", "last.safetensors"
-
-
-class Killed(BaseException):
-    """What no training catches: as near to SIGKILL as one process can come."""
 
 
 @pytest.fixture
 def data() -> Dataset:
     return few_digits()
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def after_step(
-    patch: pytest.MonkeyPatch, number: int, event: Callable[[], Any]
-) -> None:
-    """Let `event` happen when the update with this number is over."""
-    real = train.train_step
-
-    def hooked(model: Autoencoder, optimizer: Any, *rest: Any) -> tuple[float, float]:
-        result = real(model, optimizer, *rest)
-        if optimizer.steps == number:
-            event()
-        return result
-
-    patch.setattr(train, "train_step", hooked)
-
-
-def ask_to_stop(patch: pytest.MonkeyPatch, number: int) -> None:
-    after_step(patch, number, lambda: signal.raise_signal(signal.SIGINT))
-
-
-def kill() -> None:
-    raise Killed
-
-
-def stopped(number: int, out: Path, action: Callable[[], Any]) -> None:
-    """Do something that trains in `out`, and stop it after step `number`."""
-    with pytest.MonkeyPatch.context() as patch:
-        ask_to_stop(patch, number)
-        with pytest.raises(KeyboardInterrupt, match=f"stopped after step {number}, "):
-            action()
-    assert (out / LAST).exists()
 
 
 OPTIONS: dict[str, tuple[Callable[[], Autoencoder], dict[str, Any]]] = {
@@ -169,22 +132,6 @@ def test_a_killed_training_repeats_its_epoch_to_the_same_bytes(
     assert files(out) == files(whole("betavae"))
 
 
-def die_at_write(patch: pytest.MonkeyPatch, number: int, moment: str) -> None:
-    """Let the writing of a file, counted from 1, kill the training."""
-    write, calls = checkpoint.write, itertools.count(1)
-
-    def dying(path: Path, content: bytes) -> None:
-        dies = next(calls) == number
-        if dies and moment == "half":
-            path.with_name(path.name + ".part").write_bytes(content[:50])
-        if not dies or moment == "after":
-            write(path, content)
-        if dies:
-            kill()
-
-    patch.setattr(checkpoint, "write", dying)
-
-
 @pytest.mark.parametrize("moment", ["before", "half", "after"])
 @pytest.mark.parametrize("name", ["betavae", "early"])
 def test_a_training_killed_at_any_of_its_writes_ends_with_the_same_bytes(
@@ -231,6 +178,11 @@ def test_without_a_saved_state_training_begins_at_step_0(
 ) -> None:
     shutil.copy(whole("betavae") / CONFIG, tmp_path)
     (tmp_path / METRICS).write_text("of an epoch that was not saved\n")
+    with pytest.MonkeyPatch.context() as patch:
+        after_step(patch, 1, kill)
+        with pytest.raises(Killed):
+            mv.resume(tmp_path, data, quiet=True)
+    assert list(files(tmp_path)) == [CONFIG]
     mv.resume(tmp_path, data, quiet=True)
     assert files(tmp_path) == files(whole("betavae"))
 
@@ -266,6 +218,24 @@ def test_the_threads_recorded_are_those_of_the_blas_alone(
     # scikit-learn, which read the digits, has brought an OpenMP with its own number
     with threadpool_limits(1, "blas"), threadpool_limits(2, "openmp"):
         assert fit(small(), data, out=tmp_path).config["threads"] == 1
+
+
+def test_a_training_goes_on_with_the_threads_it_began_with(
+    data: Dataset, tmp_path: Path
+) -> None:
+    def threads() -> set[int]:
+        libraries = ThreadpoolController().select(user_api="blas").info()
+        return {library["num_threads"] for library in libraries}
+
+    seen: list[set[int]] = []
+    with threadpool_limits(1, "blas"):
+        stopped(2, tmp_path, lambda: start("vae", tmp_path))
+    with threadpool_limits(2, "blas"), pytest.MonkeyPatch.context() as patch:
+        if threads() != {2}:
+            pytest.skip("this BLAS has one thread")
+        after_step(patch, 3, lambda: seen.append(threads()))
+        mv.resume(tmp_path, data, quiet=True)
+    assert seen == [{1}]
 
 
 # A run that is over
@@ -309,210 +279,3 @@ def test_the_command_goes_on_to_the_whole_folder(digits: Path, tmp_path: Path) -
     own = {path.name: path.read_bytes() for path in digits.rglob("*.*")}
     assert len(own) == 9
     assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.*")} == own
-
-
-# What is refused, and changes nothing
-
-
-def unchanged(folder: Path, words: str, action: Callable[[], Any]) -> None:
-    before = files(folder)
-    with pytest.raises(UserError, match=words) as told:
-        action()
-    assert "\n" not in str(told.value)
-    assert files(folder) == before
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "words"),
-    [
-        ("epochs", 40, "was started with epochs 2, not 40"),
-        ("hidden", 9, "was started with hidden (8,), not (9,)"),
-        ("lr", 0.1, "was started with lr 0.002, not 0.1"),
-        ("seed", 1, "was started with seed 0, not 1"),
-        ("model", "ae", "was started with model vae, not ae"),
-        ("beta", 2, "was started with beta None, not 2.0"),
-        ("threads", 3, "was started with threads None, not 3"),
-        ("out", "elsewhere", "was started with out"),
-        ("data", "digits:fixed", "its digest differs"),
-    ],
-)
-def test_options_that_contradict_the_run_are_refused(
-    option: str, value: object, words: str, digits: Path, tmp_path: Path
-) -> None:
-    run = Path(shutil.copytree(digits, tmp_path / "run"))
-    (run / LAST).unlink()
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    refused(words, "train", f"--{option}", value, "--resume", run)
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("none", "there is no run folder"), ("", "is not a run: it has no config.json")],
-)
-def test_what_is_no_run_is_refused(name: str, words: str, tmp_path: Path) -> None:
-    refused(words, "train", "--resume", tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
-def test_resume_without_a_folder_is_pointed_out() -> None:
-    outcome = minivae("train", "--resume")
-    assert outcome.code == 2
-    assert "--resume" in outcome.err
-
-
-def test_data_that_changed_are_refused(data: Dataset, tmp_path: Path) -> None:
-    stopped(5, tmp_path, lambda: start("vae", tmp_path))
-    other = replace(data, train=replace(data.train, grey=data.train.grey[::-1]))
-    unchanged(tmp_path, "digest differs", lambda: mv.resume(tmp_path, other))
-
-
-def foreign(change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Any:
-    """A fault that changes the arrays and the rest of last.safetensors."""
-
-    def fault(run: Path) -> None:
-        own = small().state()
-        expected = checkpoint.read_tensors(run / LAST)
-        assert own.keys() < expected.keys()
-        tensors, rest = checkpoint.read_state(run / LAST, expected)
-        change(tensors, rest)
-        checkpoint.write_tensors(run / LAST, tensors, rest)
-
-    return fault
-
-
-def metadata(content: dict[str, str] | None) -> Any:
-    def fault(run: Path) -> None:
-        save_file(checkpoint.read_tensors(run / LAST), run / LAST, content)
-
-    return fault
-
-
-def truncate(name: str, keep: float) -> Any:
-    def fault(run: Path) -> None:
-        content = (run / name).read_bytes()
-        (run / name).write_bytes(content[: int(keep * len(content))])
-
-    return fault
-
-
-def bfloat16(run: Path) -> None:
-    header = b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
-    (run / LAST).write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
-
-
-W = "encoder.1.weight"
-BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "empty": (truncate(LAST, 0), "no readable safetensors"),
-    "half a header": (truncate(LAST, 0.01), "no readable safetensors"),
-    "a half state": (truncate(LAST, 0.5), "no readable safetensors"),
-    "all but a byte": (truncate(LAST, 0.9999), "no readable safetensors"),
-    "a folder": (lambda run: ((run / LAST).unlink(), (run / LAST).mkdir()), "no read"),
-    "no metadata": (metadata(None), "was not written by minivae"),
-    "other metadata": (metadata({"format": "pt"}), "was not written by minivae"),
-    "no JSON": (metadata({"minivae": "{"}), "was not written by minivae"),
-    "another JSON": (metadata({"minivae": "[1]"}), "not the state of a run: no 'epoch"),
-    "bfloat16": (bfloat16, "that NumPy can hold"),
-    "another name": (
-        foreign(lambda t, r: t.update(x=t.pop(W))),
-        "another model's: par",
-    ),
-    "one more": (foreign(lambda t, r: t.update(x=t[W])), "do not match: x"),
-    "no moments": (
-        foreign(lambda t, r: t.pop("optimizer.exp_avg")),
-        "do not match: op",
-    ),
-    "another shape": (
-        foreign(lambda t, r: t.update({W: t[W][:, :5]})),
-        r"weight is \(8, 64\) here, \(8, 5\) there",
-    ),
-    "another dtype": (
-        foreign(lambda t, r: t.update({W: t[W].astype(np.float64)})),
-        "weight is float32 here, float64 there",
-    ),
-    "no step": (foreign(lambda t, r: r.pop("step")), "no 'step' that works"),
-    "half a step": (foreign(lambda t, r: r.update(step=5.5)), "no 'step' that works"),
-    "a minus": (foreign(lambda t, r: r.update(latent=-1)), "no 'latent' that works"),
-    "no sums": (foreign(lambda t, r: r.update(sums=[1])), "no 'sums' that work"),
-    "no order": (foreign(lambda t, r: r.update(order={})), "no 'order' that works"),
-    "a late step": (
-        foreign(lambda t, r: r.update(step=9)),
-        "not the state of this run",
-    ),
-    "a late epoch": (foreign(lambda t, r: r.update(epoch=2)), "the state of this run"),
-    "half the metrics": (truncate(METRICS, 0.5), "a line that is not JSON"),
-    "no metrics": (lambda run: (run / METRICS).unlink(), "has no metrics.jsonl"),
-    "half the best": (truncate(BEST, 0.5), "no readable safetensors"),
-    "no best": (lambda run: (run / BEST).unlink(), "there is no"),
-    "another's best": (
-        lambda run: checkpoint.write_tensors(run / BEST, small("ae").state()),
-        "another model's: parameters do not match",
-    ),
-    "half the config": (truncate(CONFIG, 0.5), "is not valid JSON"),
-}
-
-
-@pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_or_foreign_state_is_refused(
-    fault: str, data: Dataset, tmp_path: Path
-) -> None:
-    breaking, words = BROKEN[fault]
-    stopped(6, tmp_path, lambda: start("vae", tmp_path))
-    breaking(tmp_path)
-    if fault == "a folder":
-        with pytest.raises(UserError, match=words):
-            mv.resume(tmp_path, data)
-    else:
-        unchanged(tmp_path, words, lambda: mv.resume(tmp_path, data))
-
-
-@pytest.mark.parametrize(
-    ("group", "key", "value", "words"),
-    [
-        ("train", "epochs", "many", "config.json does not say how to train"),
-        ("train", "momentum", 1, "unexpected keyword argument 'momentum'"),
-        ("train", "optimizer", "lion", "no optimizer 'lion'"),
-        (None, "threads", None, "threads is None"),
-        ("model", "latent", 3, "is another model's"),
-    ],
-)
-def test_a_configuration_that_is_not_ours_is_refused(
-    group: str | None,
-    key: str,
-    value: object,
-    words: str,
-    data: Dataset,
-    tmp_path: Path,
-) -> None:
-    stopped(6, tmp_path, lambda: start("vae", tmp_path))
-    config = json.loads((tmp_path / CONFIG).read_text())
-    (config[group] if group else config)[key] = value
-    (tmp_path / CONFIG).write_text(json.dumps(config))
-    unchanged(tmp_path, words, lambda: mv.resume(tmp_path, data))
-
-
-def test_weights_of_another_dtype_are_not_loaded(
-    whole: Callable[[str], Path], tmp_path: Path
-) -> None:
-    run = Path(shutil.copytree(whole("vae"), tmp_path / "run"))
-    weights = checkpoint.read_tensors(run / BEST)
-    weights[W] = weights[W].astype(np.float16)
-    checkpoint.write_tensors(run / BEST, weights)
-    unchanged(run, "float32 here, float16 there", lambda: mv.load_run(run))
-
-
-def test_a_run_without_an_epoch_yet_says_how_to_go_on(tmp_path: Path) -> None:
-    stopped(2, tmp_path, lambda: start("vae", tmp_path))
-    with pytest.raises(UserError, match=r"go on with it: minivae train --resume "):
-        mv.load_run(tmp_path)
-
-
-def test_a_folder_with_a_run_that_only_began_is_not_overwritten(
-    data: Dataset, tmp_path: Path
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        after_step(patch, 1, kill)
-        with pytest.raises(Killed):
-            start("vae", tmp_path)
-    assert list(files(tmp_path)) == [CONFIG]
-    unchanged(tmp_path, "or go on with it: minivae", lambda: start("vae", tmp_path))

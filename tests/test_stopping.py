@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import done, minivae, refused
-from test_resume import LAST, after_step, ask_to_stop, files
+from stops import LAST, after_step, ask_to_stop, files
 from tiny import few_digits, fit, same, small
 
 import minivae as mv
