@@ -46,3 +46,4 @@ install: $(VENV)/bin/python
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find kernels -name '*.nb[ic]' -delete

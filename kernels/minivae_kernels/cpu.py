@@ -4,7 +4,8 @@
 may be reassociated, and a division by zero gives infinity, not an exception (an
 exception is an exit from the loop, and loops with exits do not vectorize). NaN and
 infinity keep their meaning. Compiled code is cached beside the source, or in the user's
-cache folder if that is read-only, or not at all.
+cache folder if that is read-only, or not at all. Numba renews it when the kernel's own
+file changes, not when this one does: after a change here, `make clean`.
 
 **Threads.** A kernel computes rows `start` to `stop`, without the interpreter's lock.
 `by_rows` gives large work to a few threads of our own, in fixed blocks, so that results
