@@ -24,7 +24,7 @@ from tolerances import STANDARD_ERRORS
 
 import minivae.data
 from minivae.backend import Array
-from minivae.data import MODES, NAMES, Dataset, Split, binarise, load
+from minivae.data import MODES, NAMES, Dataset, Split, binarise, load, make_fashion10k
 from minivae.errors import UserError
 from minivae.random import Noise, Stream
 
@@ -482,3 +482,19 @@ def test_an_unknown_mode_is_refused_and_the_known_ones_are_listed(name: str) -> 
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(UserError, match=re.escape("no split 'dev'; have train")):
         load("digits").split("dev")
+
+
+def test_the_packaged_images_are_made_by_their_script(tmp_path: Path) -> None:
+    made = make_fashion10k.make(make_fashion10k.PACKAGED, tmp_path / "made")
+    assert len(made) == 2
+    for path in made:
+        packaged = make_fashion10k.PACKAGED / path.name
+        assert path.read_bytes() == packaged.read_bytes()
+
+
+def test_other_images_do_not_become_the_packaged_ones(tmp_path: Path) -> None:
+    for path in make_fashion10k.PACKAGED.glob("*.gz"):
+        (tmp_path / path.name).write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(UserError, match="not the published file"):
+        make_fashion10k.make(tmp_path, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
