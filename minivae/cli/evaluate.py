@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
     from minivae.data import Dataset
     from minivae.train import Run
-
-RunFolder = Annotated[Positional[Path], "a run folder made by `minivae train`"]
 
 
 def load(folder: Path, data_dir: Path | None) -> tuple[Run, Dataset]:

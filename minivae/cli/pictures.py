@@ -17,7 +17,6 @@ def sample(
     seed: int = 0,
     columns: int = 16,
     out: Path | None = None,
-    data_dir: Path | None = None,
 ) -> None:
     """Decode draws from the prior N(0, I).
 
@@ -27,7 +26,6 @@ def sample(
         seed: of the draws
         columns: images in a row of the picture
         out: where to write, without suffix; by default RUN/figures/samples
-        data_dir: folder of the data, if it has moved
     """
     from minivae.evaluate import pictures
     from minivae.train import load_run
