@@ -98,6 +98,8 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "another JSON": (overwrite("config.json", "[1]"), "not the configuration of a run"),
     "no model": (change("model", "model", None), "'model' is not complete"),
     "no source": (change("data", "source", None), "'data' is not complete"),
+    "a seed in words": (change("train", "seed", "x"), "train.seed cannot be 'x'"),
+    "a source by number": (change("data", "source", 5), "data.source cannot be 5"),
     "another model": (change("model", "model", "gan"), "no model 'gan'"),
     "other sizes": (change("model", "hidden", [9]), "is (9, 64) here, (8, 64) there"),
     "more layers": (change("model", "hidden", [8, 8]), "parameters do not match"),

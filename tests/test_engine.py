@@ -89,8 +89,10 @@ def test_no_grad_ends_with_an_exception_too() -> None:
 
 def test_no_grad_may_be_nested_and_used_again() -> None:
     pause = no_grad()
-    with pause, pause:
-        assert mode.paused
+    with pause:
+        with pause:
+            assert mode.paused
+        assert mode.paused  # the inner one's end is not the outer one's
     assert not mode.paused
 
     @no_grad()
