@@ -25,23 +25,28 @@ from minivae.errors import UserError
 from minivae.random import Noise
 from minivae.tensor import Op, Operand, Parameter, Tensor, mode
 
-Initialiser = Callable[[tuple[int, int], Noise], Array]
+Initialiser = Callable[[tuple[int, ...], tuple[float, float], Noise], Array]
+"""Draws a weight of a shape, given how many inputs and outputs each sum has."""
 
 active: list[Module] = []
 """The modules whose code is running, outermost first; kept only while recording."""
 
 
-def glorot_uniform(shape: tuple[int, int], noise: Noise) -> Array:
+def glorot_uniform(
+    shape: tuple[int, ...], fans: tuple[float, float], noise: Noise
+) -> Array:
     """Draw from U(−a, a), a = √(6 / (in + out)). Glorot & Bengio 2010, eq. 16."""
-    return _uniform(shape, noise, math.sqrt(6 / sum(shape)))
+    return _uniform(shape, noise, math.sqrt(6 / sum(fans)))
 
 
-def he_uniform(shape: tuple[int, int], noise: Noise) -> Array:
+def he_uniform(
+    shape: tuple[int, ...], fans: tuple[float, float], noise: Noise
+) -> Array:
     """Draw from U(−a, a), a = √(6 / in), for relu. He et al. 2015, eq. 10."""
-    return _uniform(shape, noise, math.sqrt(6 / shape[1]))
+    return _uniform(shape, noise, math.sqrt(6 / fans[0]))
 
 
-def _uniform(shape: tuple[int, int], noise: Noise, bound: float) -> Array:
+def _uniform(shape: tuple[int, ...], noise: Noise, bound: float) -> Array:
     return (2 * noise.uniform(shape) - 1) * np.float32(bound)
 
 
@@ -141,12 +146,80 @@ class Linear(Layer):
         noise: Noise,
         initialiser: Initialiser = glorot_uniform,
     ) -> None:
-        self.weight = Parameter(initialiser((n_out, n_in), noise))
+        self.weight = Parameter(initialiser((n_out, n_in), (n_in, n_out), noise))
         self.bias = Parameter(np.zeros(n_out, np.float32))
 
     def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
         """Compute z (N, out) from x (N, in)."""
         return ops.linear(x, self.weight, self.bias)
+
+
+class Conv2d(Layer):
+    """y = w ⋆ x + b with weight (out, in, kernel, kernel) and bias (out,)."""
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        kernel: int,
+        noise: Noise,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        initialiser: Initialiser = glorot_uniform,
+    ) -> None:
+        self.stride, self.padding = stride, padding
+        fans = _fans(n_in, n_out, kernel, stride)
+        shape = (n_out, n_in, kernel, kernel)
+        self.weight = Parameter(initialiser(shape, fans, noise))
+        self.bias = Parameter(np.zeros(n_out, np.float32))
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Compute y (N, out, P, Q) from x (N, in, H, W)."""
+        options = {"stride": self.stride, "padding": self.padding}
+        return ops.conv2d(x, self.weight, self.bias, **options)
+
+
+class ConvTranspose2d(Layer):
+    """x = w ⋆ᵀ y + b with weight (in, out, kernel, kernel) and bias (out,)."""
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        kernel: int,
+        noise: Noise,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        initialiser: Initialiser = glorot_uniform,
+    ) -> None:
+        self.stride, self.padding = stride, padding
+        self.output_padding = output_padding
+        fans = _fans(n_out, n_in, kernel, stride)[::-1]
+        shape = (n_in, n_out, kernel, kernel)
+        self.weight = Parameter(initialiser(shape, fans, noise))
+        self.bias = Parameter(np.zeros(n_out, np.float32))
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Compute the image (N, out, H, W) from the map x (N, in, P, Q)."""
+        return ops.conv_transpose2d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+        )
+
+
+def _fans(large: int, small: int, kernel: int, stride: int) -> tuple[float, float]:
+    """Return how many terms each sum has: of a convolution, and of its transpose.
+
+    A pixel of the large map is under kernel / stride windows along each axis.
+    """
+    return large * kernel**2, small * kernel**2 / stride**2
 
 
 class Dropout(Layer):
@@ -257,6 +330,8 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 }
 _LAYERS: list[type[Layer]] = [
     Linear,
+    Conv2d,
+    ConvTranspose2d,
     Dropout,
     *ACTIVATIONS.values(),
     Flatten,

@@ -66,6 +66,24 @@ def _flat(count: int, **numbers: Any) -> Callable[[tuple[int, int], Any], Call]:
     return make
 
 
+def _conv(first: str, second: str, **options: Any) -> Callable[..., Call]:
+    """Two of the relation's three arrays; the image's sides vary with the shape."""
+
+    def make(shape: tuple[int, int], draw: Any) -> Call:
+        n, o, height, width = 2, 1 + shape[0] % 5, shape[0] % 7 + 2, shape[1] % 11 + 2
+        small = height // 2 + 1, width // 2 + 1
+        arrays = {
+            "x": draw.normal((n, 3, height, width)),
+            "y": draw.normal((n, o, *small)),
+            "w": draw.normal((o, 3, 2, 2)),
+        }
+        sizes = {"size": (height, width), "kernel": (2, 2)}
+        chosen = {name: sizes[name] for name in options}
+        return [arrays[first], arrays[second]], {"stride": 2, "padding": 1, **chosen}
+
+    return make
+
+
 def _philox(shape: tuple[int, int], draw: Any) -> Call:
     return [(5 << 32) + 7, 3, (1 << 40) + shape[1], shape[0] * shape[1]], {}
 
@@ -87,6 +105,9 @@ CALLS: dict[str, Callable[[tuple[int, int], Any], Call]] = {
         [draw.normal(shape), draw.normal(shape)[0].copy()],
         {"activation": "relu"},
     ),
+    "conv.forward": _conv("x", "w"),
+    "conv.adjoint": _conv("y", "w", size=True),
+    "conv.weight": _conv("x", "y", kernel=True),
 }
 IN_PLACE = {"sgd", "adagrad", "rmsprop", "adam", "bias_activation"}
 

@@ -56,7 +56,7 @@ def test_flatten_and_unflatten_are_inverse() -> None:
     ],
 )
 def test_initial_weights_fill_their_interval(initialiser: Any, bound: float) -> None:
-    weights = initialiser((300, 400), Noise(0)).astype(np.float64)
+    weights = initialiser((300, 400), (400, 300), Noise(0)).astype(np.float64)
     assert np.abs(weights).max() <= bound * (1 + 1e-6)
     n, variance = weights.size, bound**2 / 3
     assert abs(weights.mean()) <= STANDARD_ERRORS * math.sqrt(variance / n)

@@ -25,6 +25,9 @@ MODULES = {
     "adam": "adam",
     "colsum": "colsum",
     "bias_activation": "bias_activation",
+    "conv.forward": "conv",
+    "conv.adjoint": "conv",
+    "conv.weight": "conv",
 }
 """The module of each family, which has the name of its source file."""
 

@@ -30,6 +30,7 @@ from minivae.ops.arithmetic import (
     sub,
     where,
 )
+from minivae.ops.conv import conv2d, conv_transpose2d
 from minivae.ops.linear import linear, matmul
 from minivae.ops.losses import (
     bernoulli_nll,
@@ -56,6 +57,8 @@ __all__ = [
     "bernoulli_nll",
     "broadcast_to",
     "concatenate",
+    "conv2d",
+    "conv_transpose2d",
     "div",
     "dropout",
     "elu",

@@ -70,10 +70,16 @@ def layer_claims() -> Iterator[Claim]:
         parameters = {"x": x, **layer.named_parameters()}
 
         def apply(layer: nn.Layer = layer, x: Parameter = x) -> Tensor:
-            flat = x if isinstance(layer, nn.Flatten) else x.reshape(BATCH, 6)
-            return layer(flat, Noise(5, Stream.DROPOUT))
+            return layer(_as_input_of(layer, x), Noise(5, Stream.DROPOUT))
 
         yield from gradcheck.check_parameters(apply, parameters, name=f"layer/{name}")
+
+
+def _as_input_of(layer: nn.Layer, x: Tensor) -> Tensor:
+    """Give x (N, 2, 3) the shape that the layer takes."""
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        return x.reshape(BATCH, 1, 2, 3)
+    return x if isinstance(layer, nn.Flatten) else x.reshape(BATCH, 6)
 
 
 def _maker(activation: type[nn.Activation]) -> Callable[[Noise], nn.Layer]:
@@ -82,6 +88,10 @@ def _maker(activation: type[nn.Activation]) -> Callable[[Noise], nn.Layer]:
 
 LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
     "Linear": lambda noise: nn.Linear(6, 5, noise),
+    "Conv2d": lambda noise: nn.Conv2d(1, 2, 3, noise, padding=1),
+    "ConvTranspose2d": lambda noise: nn.ConvTranspose2d(
+        1, 2, 3, noise, stride=2, padding=1, output_padding=1
+    ),
     "Dropout": lambda noise: nn.Dropout(0.3),
     **{layer.__name__: _maker(layer) for layer in nn.ACTIVATIONS.values()},
     "Flatten": lambda noise: nn.Flatten(),

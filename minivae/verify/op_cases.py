@@ -32,6 +32,7 @@ def cases() -> list[Case]:
         *_shapes(draw),
         *_reductions(draw),
         *_products(draw),
+        *_convolutions(draw),
         *_activations(draw),
         *_losses(draw),
     ]
@@ -184,6 +185,31 @@ def _products(draw: _Draw) -> list[Case]:
         Case("linear", "rows", ops.linear, affine),
         Case("linear", "square", ops.linear, square),
     ]
+
+
+def _convolutions(draw: _Draw) -> list[Case]:
+    found = []
+    for label, kernel, options in (
+        ("1 by 1", (1, 1), {}),
+        ("stride 2", (3, 2), {"stride": 2}),
+        ("stride 2, padded", (4, 4), {"stride": 2, "padding": 1}),
+        ("stride 3, gaps", (2, 2), {"stride": 3, "padding": 1}),
+    ):
+
+        def large(*xs: Tensor, options: dict[str, int] = options) -> Tensor:
+            return ops.conv2d(*xs, **options)
+
+        def small(*xs: Tensor, options: dict[str, int] = options) -> Tensor:
+            odd = options.get("stride", 1) - 1
+            return ops.conv_transpose2d(*xs, **options, output_padding=odd)
+
+        image = {"x": draw.normal(2, 2, 5, 6), "weight": draw.normal(3, 2, *kernel)}
+        map_ = {"y": draw.normal(2, 3, 3, 2), "weight": draw.normal(3, 2, *kernel)}
+        found += [
+            Case("conv2d", label, large, {**image, "bias": draw.normal(3)}),
+            Case("conv_transpose2d", label, small, {**map_, "bias": draw.normal(2)}),
+        ]
+    return found
 
 
 def _activations(draw: _Draw) -> list[Case]:
