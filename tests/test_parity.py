@@ -1,15 +1,11 @@
 """Parity with PyTorch: same weights, same data, same noise, so the same numbers.
 
-Torch runs in a process of its own (tests/torch_twin.py), once for all cases; the two
-sides exchange .npz files. Loaded into one process, their thread pools would fight.
+Torch runs in a process of its own (tests/torch_twin.py), once for all cases.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,8 @@ import numpy as np
 import pytest
 import tiny
 from tolerances import PARITY, PARITY_STEPS
+from twin import Arrays, Case, ask
+from twin import largest_error as largest_difference
 
 import minivae as mv
 from minivae import models, ops, optim
@@ -26,26 +24,8 @@ from minivae.tensor import Op, Parameter
 
 pytestmark = pytest.mark.needs("torch")
 
-TWIN = Path(__file__).with_name("torch_twin.py")
 SHAPE, LATENT, HIDDEN, N = (2, 6, 7), 5, (24, 16), 12
 STEPS = 100
-Arrays = dict[str, Array]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What both sides compute: the kind, its options, and the arrays to start from."""
-
-    kind: str
-    options: dict[str, Any]
-    given: Arrays = field(default_factory=dict)
-
-
-def error(ours: Array, theirs: Array) -> float:
-    """Largest difference, relative to max(1, |theirs|)."""
-    assert ours.shape == theirs.shape
-    assert ours.dtype == theirs.dtype
-    return float(np.max(np.abs(ours - theirs) / np.maximum(1, np.abs(theirs))))
 
 
 # Loss and gradients
@@ -194,27 +174,12 @@ def theirs(
     cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Arrays]:
     """What torch answers to every case, from one process."""
-    folder = tmp_path_factory.mktemp("twin")
-    told = {n: {"kind": c.kind, "options": c.options} for n, c in cases.items()}
-    given = {f"{n}/{part}": a for n, c in cases.items() for part, a in c.given.items()}
-    np.savez(folder / "given.npz", cases=np.array(json.dumps(told)), **given)
-    paths = [str(folder / "given.npz"), str(folder / "answers.npz")]
-    command = [sys.executable, str(TWIN), *paths]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Arrays] = {name: {} for name in cases}
-    with np.load(paths[1]) as file:
-        for path, array in file.items():
-            name, _, part = path.partition("/")
-            answers[name][part] = array
-    return answers
+    return ask(cases, tmp_path_factory.mktemp("twin"))
 
 
 def largest_error(case: Case, theirs: Arrays) -> float:
     """Compare all that both sides computed; the names must be the same."""
-    ours = COMPUTE[case.kind](case)
-    assert ours.keys() == theirs.keys()
-    return max(error(ours[part], theirs[part]) for part in ours)
+    return largest_difference(COMPUTE[case.kind](case), theirs)
 
 
 @pytest.mark.parametrize("name", GRADIENT_CASES)

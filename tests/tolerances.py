@@ -20,5 +20,9 @@ PARITY = {"float64": 1e-10, "float32": 1e-5}
 """Loss and gradients against PyTorch's, relative to max(1, |theirs|): other formulas in
 another order; in float32, PyTorch's KL cancels where logvar is near 0."""
 
+PARITY_MAPS = {"float64": 1e-10, "float32": 1e-4}
+"""Single ops on maps against PyTorch's: sums over many taps in another order; layer
+norm divides what cancelled by a σ that may be small."""
+
 PARITY_STEPS = 1e-9
 """100 updates of an optimizer in float64, each with some ten roundings."""

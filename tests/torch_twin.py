@@ -109,7 +109,7 @@ def hidden_layers(
         yield from (nn.Linear(n_in, n_out), activation())
 
 
-# The three kinds of cases
+# The kinds of cases
 
 
 def gradients(config: dict[str, Any], given: Arrays) -> Arrays:
@@ -154,7 +154,29 @@ def reconstruction(config: dict[str, Any], given: Arrays) -> Arrays:
         return {"recon": twin.reconstruct(torch.from_numpy(given["x"])).numpy()}
 
 
+def function(options: dict[str, Any], given: Arrays) -> Arrays:
+    """Return y = f(inputs) and the adjoints of the inputs, given ȳ."""
+    inputs = [torch.tensor(a).requires_grad_() for a in under(given, "in/").values()]
+    y = FUNCTIONS[options["name"]](*inputs, **options["params"])
+    y.backward(torch.tensor(given["upstream"]))
+    names = under(given, "in/")
+    grads = {f"grad/{n}": x.grad.numpy() for n, x in zip(names, inputs, strict=True)}
+    return {"y": y.detach().numpy()} | grads
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "max_pool2d": lambda x, *, kernel, **o: nn.functional.max_pool2d(x, kernel, **o),
+    "avg_pool2d": lambda x, *, kernel, **o: nn.functional.avg_pool2d(x, kernel, **o),
+    "upsample_nearest": lambda x, *, factor: nn.functional.interpolate(
+        x, scale_factor=factor, mode="nearest"
+    ),
+    "layer_norm": lambda x, w, b, *, eps: nn.functional.layer_norm(
+        x, w.shape, w, b, eps
+    ),
+}
+
 KINDS: dict[str, Callable[[dict[str, Any], Arrays], Arrays]] = {
+    "function": function,
     "gradients": gradients,
     "updates": updates,
     "reconstruction": reconstruction,

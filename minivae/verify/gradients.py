@@ -77,7 +77,7 @@ def layer_claims() -> Iterator[Claim]:
 
 def _as_input_of(layer: nn.Layer, x: Tensor) -> Tensor:
     """Give x (N, 2, 3) the shape that the layer takes."""
-    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+    if isinstance(layer, IMAGE_LAYERS):
         return x.reshape(BATCH, 1, 2, 3)
     return x if isinstance(layer, nn.Flatten) else x.reshape(BATCH, 6)
 
@@ -86,12 +86,20 @@ def _maker(activation: type[nn.Activation]) -> Callable[[Noise], nn.Layer]:
     return lambda noise: activation()
 
 
+IMAGE_LAYERS = (
+    *(nn.Conv2d, nn.ConvTranspose2d),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.Upsample),
+)
 LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
     "Linear": lambda noise: nn.Linear(6, 5, noise),
     "Conv2d": lambda noise: nn.Conv2d(1, 2, 3, noise, padding=1),
     "ConvTranspose2d": lambda noise: nn.ConvTranspose2d(
         1, 2, 3, noise, stride=2, padding=1, output_padding=1
     ),
+    "MaxPool2d": lambda noise: nn.MaxPool2d(2, stride=1, padding=1),
+    "AvgPool2d": lambda noise: nn.AvgPool2d(2),
+    "Upsample": lambda noise: nn.Upsample(2),
+    "LayerNorm": lambda noise: nn.LayerNorm((6,)),
     "Dropout": lambda noise: nn.Dropout(0.3),
     **{layer.__name__: _maker(layer) for layer in nn.ACTIVATIONS.values()},
     "Flatten": lambda noise: nn.Flatten(),
