@@ -400,16 +400,21 @@ _LAYERS: list[type[Layer]] = [
 LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in _LAYERS}
 
 
+def initialiser_for(activation: str) -> Initialiser:
+    """Return how weights are drawn that an activation follows: He's way for relu's."""
+    if activation not in ACTIVATIONS:
+        raise UserError(f"no activation {activation!r}; have {', '.join(ACTIVATIONS)}")
+    like_relu = activation in ("relu", "leaky_relu", "elu")
+    return he_uniform if like_relu else glorot_uniform
+
+
 def hidden_layers(
     sizes: tuple[int, ...], activation: str, dropout: float, noise: Noise
 ) -> list[Layer]:
     """Return Linear, activation (and Dropout) for each step of `sizes`."""
-    if activation not in ACTIVATIONS:
-        raise UserError(f"no activation {activation!r}; have {', '.join(ACTIVATIONS)}")
-    like_relu = activation in ("relu", "leaky_relu", "elu")
+    initialiser = initialiser_for(activation)
     layers: list[Layer] = []
     for n_in, n_out in pairwise(sizes):
-        initialiser = he_uniform if like_relu else glorot_uniform
         layers += [Linear(n_in, n_out, noise, initialiser), ACTIVATIONS[activation]()]
         if dropout:
             layers.append(Dropout(dropout))

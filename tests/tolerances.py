@@ -21,8 +21,8 @@ PARITY = {"float64": 1e-10, "float32": 1e-5}
 another order; in float32, PyTorch's KL cancels where logvar is near 0."""
 
 PARITY_MAPS = {"float64": 1e-10, "float32": 1e-4}
-"""Single ops on maps against PyTorch's: sums over many taps in another order; layer
-norm divides what cancelled by a σ that may be small."""
+"""The same for ops on maps and models of them: a weight's gradient sums over all pixels
+of a batch, in another order, what may cancel; layer norm divides that by a small σ."""
 
 PARITY_STEPS = 1e-9
 """100 updates of an optimizer in float64, each with some ten roundings."""
