@@ -29,6 +29,7 @@ def rungs_but(*excluded: str) -> Any:
     return pytest.mark.parametrize(("family", "rung"), some, ids=names)
 
 
+CONV = ("conv.forward", "conv.adjoint", "conv.weight")  # of four axes: test_conv.py
 PHILOX = ("philox.words", "philox.uniforms", "philox.normals")  # takes no arrays
 SHAPES = [(1, 1), (3, 5), (7, 16), (33, 17), (64, 65), (130, 3), (5, 784)]
 TOLERANCES = {np.float64: 1e-13, np.float32: 2e-6}
@@ -230,7 +231,7 @@ def test_one_thread_and_two_give_the_same_bits(
             assert a.tobytes() == b.tobytes()
 
 
-@rungs_but("gaussian.backward", "bias_activation")
+@rungs_but("gaussian.backward", "bias_activation", *CONV)
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0)], ids=str)
 def test_empty_arrays_are_fine(
     family: Family, rung: Rung, shape: tuple[int, int]

@@ -25,11 +25,11 @@ MODULES = {
     "adam": "adam",
     "colsum": "colsum",
     "bias_activation": "bias_activation",
-    "conv.forward": "conv",
-    "conv.adjoint": "conv",
-    "conv.weight": "conv",
+    "conv.forward": "conv_direct",
+    "conv.adjoint": "conv_direct",
+    "conv.weight": "conv_direct",
 }
-"""The module of each family, which has the name of its source file."""
+"""The module that completes each family, by the name of its file."""
 
 
 def family(name: str) -> Family:

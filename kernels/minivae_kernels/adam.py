@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minivae_kernels.cpu import by_rows, check_shapes, kernel
+from minivae_kernels.cpu import by_rows, check_shapes, kernel, seconds
 from minivae_kernels.family import Cost, Family, library
 
 
@@ -61,7 +61,7 @@ def adam_numba(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
     defaults = {"scale": 1.0, "decay": 0.0, "shrink": 0.0}
     numbers = {**defaults, **numbers}
     scalars = tuple(w.dtype.type(x) for x in _loop_numbers(**numbers))
-    by_rows(_loop, len(w), 7 * w.nbytes, w, g, m, v, *scalars)
+    by_rows(_loop, len(w), seconds(7 * w.nbytes), w, g, m, v, *scalars)
 
 
 def _loop_numbers(

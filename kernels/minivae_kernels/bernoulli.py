@@ -21,6 +21,7 @@ from minivae_kernels.cpu import (
     f32,
     kernel,
     log1p_unit_f32,
+    seconds,
 )
 from minivae_kernels.family import Cost, Family, library
 
@@ -63,8 +64,8 @@ def _run(loop: Any, logits: Any, target: Any, scale: float) -> tuple[Any, Any]:
     logits, target = contiguous(logits, target)
     values, gradient = np.empty(len(logits), logits.dtype), np.empty_like(logits)
     factor = logits.dtype.type(scale)
-    moved = 3 * logits.nbytes
-    by_rows(loop, len(logits), moved, logits, target, factor, values, gradient)
+    work = seconds(3 * logits.nbytes)
+    by_rows(loop, len(logits), work, logits, target, factor, values, gradient)
     return values, gradient
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minivae_kernels.cpu import by_rows, check_shapes, kernel
+from minivae_kernels.cpu import by_rows, check_shapes, kernel, seconds
 from minivae_kernels.family import Cost, Family, library
 
 ACTIVATIONS = ("identity", "relu")
@@ -39,7 +39,7 @@ def bias_activation_numba(z: Any, bias: Any, *, activation: str = "identity") ->
     """A loop over rows; the activation is chosen outside of it."""
     check_shapes(bias=bias, one_a_column=np.empty(z.shape[1]))
     loop = _relu if _checked(activation) == "relu" else _identity
-    by_rows(loop, len(z), 2 * z.nbytes, z, np.ascontiguousarray(bias))
+    by_rows(loop, len(z), seconds(2 * z.nbytes), z, np.ascontiguousarray(bias))
 
 
 def _checked(activation: str) -> str:

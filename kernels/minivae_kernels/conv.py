@@ -15,6 +15,9 @@ one, whose input's gradient is conv.forward. Three functions serve both.
 (It is a cross-correlation; the field calls it convolution. Source: Dumoulin & Visin
 2016, "A guide to convolution arithmetic for deep learning", chapters 2 to 4.)
 
+This file has the definition, as array expressions and as loops; `conv_columns.py` turns
+it into matrix products, `conv_direct.py` computes it in place.
+
 A map has shape (N, C, H, W). Its memory may lie in any order; results lie as N, H, W,
 C, where the channels of a pixel, which are used together, are neighbours.
 """
@@ -24,6 +27,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from minivae_kernels.cpu import by_rows, kernel, seconds
 from minivae_kernels.family import Cost, Family, library
 
 
@@ -142,3 +148,96 @@ def taps(
             rows = slice(a, a + stride * (small[0] - 1) + 1, stride)
             columns = slice(b, b + stride * (small[1] - 1) + 1, stride)
             yield a, b, (slice(None), slice(None), rows, columns)
+
+
+# Rung 1: the definition as loops, one multiplication at a time
+
+
+@forward.rung(1, runs_on="cpu", idea="the definition as seven loops")
+def forward_loops(
+    x: Any, w: Any, *, stride: int, padding: int, bias: Any = None
+) -> Any:
+    """Visit every output, and for it every channel and tap."""
+    x, w = padded(x, padding), np.ascontiguousarray(w)
+    p, q = small_size(x.shape, w.shape[2:], stride, 0)
+    y = np.empty((len(x), p, q, len(w)), x.dtype).transpose(0, 3, 1, 2)
+    y[...] = 0 if bias is None else bias[:, None, None]
+    by_rows(
+        _forward_loop, len(x), seconds(flops=2 * y.size * w[0].size), x, w, y, stride
+    )
+    return y
+
+
+@adjoint.rung(1, runs_on="cpu", idea="the same loops; x̄ and ȳ change sides")
+def adjoint_loops(
+    y: Any,
+    w: Any,
+    *,
+    stride: int,
+    padding: int,
+    size: tuple[int, int],
+    bias: Any = None,
+) -> Any:
+    """Visit every window, and add to each pixel under it."""
+    y, w = np.ascontiguousarray(y), np.ascontiguousarray(w)
+    frame = (len(y), w.shape[1], size[0] + 2 * padding, size[1] + 2 * padding)
+    x = np.zeros(frame, y.dtype)
+    if bias is not None:
+        x += bias[:, None, None]
+    by_rows(
+        _adjoint_loop, len(x), seconds(flops=2 * y.size * w[0].size), x, w, y, stride
+    )
+    inside = x[:, :, padding : padding + size[0], padding : padding + size[1]]
+    return np.ascontiguousarray(inside.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+@weight.rung(1, runs_on="cpu", idea="the same loops; w̄ takes the sum")
+def weight_loops(
+    x: Any, y: Any, *, stride: int, padding: int, kernel: tuple[int, int]
+) -> Any:
+    """Visit every weight, and for it every image and window."""
+    x, y = padded(x, padding), np.ascontiguousarray(y)
+    w = np.zeros((y.shape[1], x.shape[1], *kernel), x.dtype)
+    by_rows(
+        _weight_loop, len(w), seconds(flops=2 * y.size * w[0].size), x, w, y, stride
+    )
+    return w
+
+
+@kernel
+def _forward_loop(start, stop, x, w, y, s):  # type: ignore[no-untyped-def]
+    for n in range(start, stop):
+        for o in range(y.shape[1]):
+            for p in range(y.shape[2]):
+                for q in range(y.shape[3]):
+                    for c in range(w.shape[1]):
+                        for a in range(w.shape[2]):
+                            for b in range(w.shape[3]):
+                                tap = x[n, c, s * p + a, s * q + b] * w[o, c, a, b]
+                                y[n, o, p, q] += tap
+
+
+@kernel
+def _adjoint_loop(start, stop, x, w, y, s):  # type: ignore[no-untyped-def]
+    for n in range(start, stop):
+        for o in range(y.shape[1]):
+            for p in range(y.shape[2]):
+                for q in range(y.shape[3]):
+                    for c in range(w.shape[1]):
+                        for a in range(w.shape[2]):
+                            for b in range(w.shape[3]):
+                                tap = y[n, o, p, q] * w[o, c, a, b]
+                                x[n, c, s * p + a, s * q + b] += tap
+
+
+@kernel
+def _weight_loop(start, stop, x, w, y, s):  # type: ignore[no-untyped-def]
+    for o in range(start, stop):
+        for n in range(y.shape[0]):
+            for p in range(y.shape[2]):
+                for q in range(y.shape[3]):
+                    for c in range(w.shape[1]):
+                        for a in range(w.shape[2]):
+                            for b in range(w.shape[3]):
+                                tap = x[n, c, s * p + a, s * q + b] * y[n, o, p, q]
+                                w[o, c, a, b] += tap

@@ -19,17 +19,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numba
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 f32 = np.float32
 FASTMATH = {"nsz", "arcp", "contract"}
-# Bytes moved. Below, a second thread costs what it saves; and inside a training step,
-# where the BLAS's own threads still hold the cores, more.
-WORTH_A_THREAD = 1 << 25
+# Seconds of work. Below, a second thread costs what it saves; and inside a training
+# step, where the BLAS's own threads still hold the cores, more.
+WORTH_A_THREAD = 1.6e-3
+BYTES_A_SECOND, FLOPS_A_SECOND = 20e9, 200e9  # of one core, roughly
 LOG2_E = f32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)  # sum to ln 2; high is short
 
@@ -94,12 +97,17 @@ def set_threads(count: int) -> int:
     return before
 
 
-def by_rows(function: Any, rows: int, moved: int, *arguments: Any) -> None:
+def seconds(moved: int = 0, flops: int = 0) -> float:
+    """Estimate the time of one core for moving bytes and computing."""
+    return max(moved / BYTES_A_SECOND, flops / FLOPS_A_SECOND)
+
+
+def by_rows(function: Any, rows: int, work: float, *arguments: Any) -> None:
     """Run `function(start, stop, *arguments)` over all rows, on threads if worthwhile.
 
-    `moved` is the work in bytes. Each row is computed whole by one thread.
+    `work` is in seconds of one core. Each row is computed whole by one thread.
     """
-    parts = min(_pool.threads, rows) if moved >= WORTH_A_THREAD else 1
+    parts = min(_pool.threads, rows) if work >= WORTH_A_THREAD else 1
     if parts <= 1:
         function(0, rows, *arguments)
         return
@@ -110,6 +118,16 @@ def by_rows(function: Any, rows: int, moved: int, *arguments: Any) -> None:
             for a, b in pairwise(edges)
         ]
     )
+
+
+@cache
+def _blas() -> Any:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def one_blas_thread() -> Any:
+    """Return a context in which each of our threads has a BLAS to itself."""
+    return _blas().limit(limits=1)
 
 
 def contiguous(*arrays: Any) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minivae_kernels.cpu import by_rows, check_shapes, kernel
+from minivae_kernels.cpu import by_rows, check_shapes, kernel, seconds
 from minivae_kernels.family import Cost, Family, library
 
 
@@ -64,7 +64,7 @@ def sgd_numba(
     ahead = (momentum, 1.0) if nesterov else (1.0, 0.0)
     numbers = (lr, momentum, scale, decay, *ahead)
     scalars = tuple(w.dtype.type(x) for x in numbers)
-    by_rows(_sgd_loop, len(w), 5 * w.nbytes, w, g, b, *scalars)
+    by_rows(_sgd_loop, len(w), seconds(5 * w.nbytes), w, g, b, *scalars)
 
 
 @kernel
@@ -146,7 +146,7 @@ def rmsprop_numba(
 def _scaled_descent(w: Any, g: Any, squares: Any, numbers: tuple[float, ...]) -> None:
     check_shapes(w=w, g=g, squares=squares)
     scalars = tuple(w.dtype.type(x) for x in numbers)
-    by_rows(_scaled_loop, len(w), 5 * w.nbytes, w, g, squares, *scalars)
+    by_rows(_scaled_loop, len(w), seconds(5 * w.nbytes), w, g, squares, *scalars)
 
 
 @kernel

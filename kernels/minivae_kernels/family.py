@@ -52,11 +52,14 @@ class Rung:
     idea: str
     function: Callable[..., Any]
     needs: str = ""  # an option without which it cannot run
+    fits: Callable[..., str | None] | None = None  # why not, for shapes that it refuses
 
     def why_not(self, *arrays: Any, **options: Any) -> str | None:
         """Return why this rung cannot run on these arguments, or None if it can."""
         if self.needs and options.get(self.needs) is None:
             return f"needs {self.needs}="
+        if self.fits and (reason := self.fits(*arrays, **options)):
+            return reason
         arrays = tuple(a for a in arrays if not isinstance(a, (int, float)))
         for array in arrays:
             if array.size > MOST_ELEMENTS:
@@ -86,6 +89,7 @@ class Family:
             raise TypeError(f"there is a family {name} already")
         self.name, self.equation, self.cost = name, equation, cost
         self.rungs: list[Rung] = []
+        self._shapes_matter = False  # to the choice
         self._mode = threading.local()
         self._choices: dict[tuple[Any, ...], Rung] = {}
         Family.registry[name] = self
@@ -98,7 +102,13 @@ class Family:
         return self.rung(0, runs_on="numpy", idea="the definition")(function)
 
     def rung(
-        self, number: int, *, runs_on: str, idea: str, needs: str = ""
+        self,
+        number: int,
+        *,
+        runs_on: str,
+        idea: str,
+        needs: str = "",
+        fits: Callable[..., str | None] | None = None,
     ) -> Callable[[F], F]:
         """Declare the next rung; `idea` is the one thing it adds."""
         if runs_on not in PLACES or number != len(self.rungs):
@@ -108,7 +118,9 @@ class Family:
 
         def declare(function: F) -> F:
             name = function.__name__
-            self.rungs.append(Rung(number, name, runs_on, idea, function, needs))
+            rung = Rung(number, name, runs_on, idea, function, needs, fits)
+            self.rungs.append(rung)
+            self._shapes_matter |= fits is not None
             return function
 
         return declare
@@ -125,7 +137,8 @@ class Family:
                 raise CannotRunError(f"{forced.name} {reason}")
             return forced
         given = (name for name, value in options.items() if value is not None)
-        kinds = (*map(_kind, arrays), *given)  # what the choice depends on
+        shapes = (a.shape for a in arrays) if self._shapes_matter else ()
+        kinds = (*map(_kind, arrays), *shapes, *given)  # what the choice depends on
         if kinds not in self._choices:
             self._choices[kinds] = self._best(*arrays, **options)
         return self._choices[kinds]

@@ -23,6 +23,7 @@ from minivae_kernels.cpu import (
     expm1_f32,
     f32,
     kernel,
+    seconds,
 )
 from minivae_kernels.family import Cost, Family, library
 
@@ -66,7 +67,7 @@ def forward_numba(mu: Any, logvar: Any, noise: Any) -> tuple[Any, Any]:
     mu, logvar, noise = contiguous(mu, logvar, noise)
     z, kl = np.empty_like(mu), np.empty(len(mu), mu.dtype)
     loop = _forward_f32 if mu.dtype == np.float32 else _forward_f64
-    by_rows(loop, len(mu), 4 * mu.nbytes, mu, logvar, noise, z, kl)
+    by_rows(loop, len(mu), seconds(4 * mu.nbytes), mu, logvar, noise, z, kl)
     return z, kl
 
 
@@ -143,7 +144,7 @@ def _backward(
     arrays = contiguous(z_bar, kl_bar, mu, logvar, third)
     mu_bar, logvar_bar = np.empty_like(arrays[0]), np.empty_like(arrays[0])
     single = mu.dtype == np.float32
-    by_rows(loop[single], len(mu), 6 * mu.nbytes, *arrays, mu_bar, logvar_bar)
+    by_rows(loop[single], len(mu), seconds(6 * mu.nbytes), *arrays, mu_bar, logvar_bar)
     return mu_bar, logvar_bar
 
 

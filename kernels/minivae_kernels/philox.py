@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minivae_kernels.cpu import by_rows, inlined, kernel
+from minivae_kernels.cpu import by_rows, inlined, kernel, seconds
 from minivae_kernels.family import Cost, Family
 
 Words = NDArray[np.uint32]
@@ -165,7 +165,7 @@ def _drawn(
     out = np.empty((blocks, 4), dtype)
     key = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     position = np.uint64(first_block), np.uint32(stream)
-    by_rows(loop, blocks, 16 * size * blocks, *position, *key, out)
+    by_rows(loop, blocks, seconds(16 * size * blocks), *position, *key, out)
     offset = first - 4 * first_block
     return out.reshape(-1)[offset : offset + count]
 
