@@ -21,8 +21,8 @@ PARITY = {"float64": 1e-10, "float32": 1e-5}
 another order; in float32, PyTorch's KL cancels where logvar is near 0."""
 
 PARITY_MAPS = {"float64": 1e-10, "float32": 1e-4}
-"""The same for ops on maps and models of them: a weight's gradient sums over all pixels
-of a batch, in another order, what may cancel; layer norm divides that by a small σ."""
+"""The same for single ops on maps: sums over many taps in another order, and layer norm
+divides what cancelled by a σ that may be small."""
 
 PARITY_STEPS = 1e-9
 """100 updates of an optimizer in float64, each with some ten roundings."""
