@@ -222,6 +222,61 @@ def _fans(large: int, small: int, kernel: int, stride: int) -> tuple[float, floa
     return large * kernel**2, small * kernel**2 / stride**2
 
 
+class _Pooling(Layer):
+    """A square window of side `kernel`, moved by `stride` (its side, if None)."""
+
+    op: ClassVar[Op[Any]]
+
+    def __init__(
+        self, kernel: int, stride: int | None = None, padding: int = 0
+    ) -> None:
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Compute y (N, C, P, Q) from x (N, C, H, W)."""
+        options = {"stride": self.stride, "padding": self.padding}
+        return self.op(x, kernel=self.kernel, **options)
+
+
+class MaxPool2d(_Pooling):
+    """The largest element of each window; the padding never wins."""
+
+    op = ops.max_pool2d
+
+
+class AvgPool2d(_Pooling):
+    """The mean of each window; the padding counts as zeros."""
+
+    op = ops.avg_pool2d
+
+
+class Upsample(Layer):
+    """(N, C, H, W) -> (N, C, factor H, factor W), each pixel repeated."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Repeat each pixel to a square."""
+        return ops.upsample_nearest(x, factor=self.factor)
+
+
+class LayerNorm(Layer):
+    """Normalise the last axes, of `shape`, within each example; then weight and bias.
+
+    There is no batch norm: it would couple the examples of a batch (`ops.normalise`).
+    """
+
+    def __init__(self, shape: tuple[int, ...], eps: float = 1e-5) -> None:
+        self.eps = eps
+        self.weight = Parameter(np.ones(shape, np.float32))
+        self.bias = Parameter(np.zeros(shape, np.float32))
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Compute y (N, ..., *shape) from x of the same shape."""
+        return ops.layer_norm(x, self.weight, self.bias, eps=self.eps)
+
+
 class Dropout(Layer):
     """Zero a fraction p of the elements, but only where noise is given."""
 
@@ -332,6 +387,10 @@ _LAYERS: list[type[Layer]] = [
     Linear,
     Conv2d,
     ConvTranspose2d,
+    MaxPool2d,
+    AvgPool2d,
+    Upsample,
+    LayerNorm,
     Dropout,
     *ACTIVATIONS.values(),
     Flatten,
@@ -341,16 +400,21 @@ _LAYERS: list[type[Layer]] = [
 LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in _LAYERS}
 
 
+def initialiser_for(activation: str) -> Initialiser:
+    """Return how weights are drawn that an activation follows: He's way for relu's."""
+    if activation not in ACTIVATIONS:
+        raise UserError(f"no activation {activation!r}; have {', '.join(ACTIVATIONS)}")
+    like_relu = activation in ("relu", "leaky_relu", "elu")
+    return he_uniform if like_relu else glorot_uniform
+
+
 def hidden_layers(
     sizes: tuple[int, ...], activation: str, dropout: float, noise: Noise
 ) -> list[Layer]:
     """Return Linear, activation (and Dropout) for each step of `sizes`."""
-    if activation not in ACTIVATIONS:
-        raise UserError(f"no activation {activation!r}; have {', '.join(ACTIVATIONS)}")
-    like_relu = activation in ("relu", "leaky_relu", "elu")
+    initialiser = initialiser_for(activation)
     layers: list[Layer] = []
     for n_in, n_out in pairwise(sizes):
-        initialiser = he_uniform if like_relu else glorot_uniform
         layers += [Linear(n_in, n_out, noise, initialiser), ACTIVATIONS[activation]()]
         if dropout:
             layers.append(Dropout(dropout))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,8 +77,16 @@ def test_no_rule_widens_on_the_way(case: Case) -> None:
 
 
 def unary_ops() -> list[str]:
-    one = [name for name, each in Op.registry.items() if each.inputs == ("x",)]
-    return [n for n in one if n not in ("reshape", "getitem", "broadcast_to")]
+    """The ops that take one array, whatever its shape, and need no option."""
+    return [
+        name
+        for name, each in Op.registry.items()
+        if each.inputs == ("x",)
+        and not any(
+            option.default is option.empty
+            for option in list(inspect.signature(each.forward).parameters.values())[1:]
+        )
+    ]
 
 
 @pytest.mark.parametrize("name", unary_ops())
@@ -177,11 +186,12 @@ def test_a_fused_op_equals_its_composition(
         assert np.abs(a - b).max() <= tolerance * scale
 
 
-def test_losses_are_fused() -> None:
+def test_losses_and_normalisation_are_fused() -> None:
     assert {case.op for case in FUSED.values()} == {
         "bernoulli_nll",
         "gaussian_kl",
         "gaussian_nll",
+        "layer_norm",
         "reparameterize",
         "reparameterize_kl",
         "soft_bce",

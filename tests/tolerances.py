@@ -20,5 +20,9 @@ PARITY = {"float64": 1e-10, "float32": 1e-5}
 """Loss and gradients against PyTorch's, relative to max(1, |theirs|): other formulas in
 another order; in float32, PyTorch's KL cancels where logvar is near 0."""
 
+PARITY_MAPS = {"float64": 1e-10, "float32": 1e-4}
+"""The same for ops on maps and models of them: a weight's gradient sums over all pixels
+of a batch, in another order, what may cancel; layer norm divides that by a small σ."""
+
 PARITY_STEPS = 1e-9
 """100 updates of an optimizer in float64, each with some ten roundings."""

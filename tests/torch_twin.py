@@ -47,11 +47,14 @@ class Twin(nn.Module):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        shape, latent = config["shape"], config["latent"]
-        hidden, D = config["hidden"], math.prod(config["shape"])
+        latent, hidden = config["latent"], config["hidden"]
         self.likelihood, self.beta = config["likelihood"], config.get("beta", 1.0)
         layer = ACTIVATIONS[config["activation"]]
-        self.encoder = nn.Sequential(nn.Flatten(), *hidden_layers([D, *hidden], layer))
+        convolutions, map_shape = halving(config["shape"], config["channels"], layer)
+        D = math.prod(map_shape)
+        self.encoder = nn.Sequential(
+            *convolutions, nn.Flatten(), *hidden_layers([D, *hidden], layer)
+        )
         self.is_vae = config["model"] != "ae"
         if self.is_vae:
             self.mu = nn.Linear(hidden[-1], latent)
@@ -61,7 +64,8 @@ class Twin(nn.Module):
         self.decoder = nn.Sequential(
             *hidden_layers([latent, *hidden[::-1]], layer),
             nn.Linear(hidden[0], D),
-            nn.Unflatten(1, shape),
+            nn.Unflatten(1, map_shape),
+            *doubling([*config["channels"][::-1], config["shape"][0]], layer),
         )
         if self.likelihood == "gaussian":
             self.recon_logvar = nn.Parameter(torch.zeros(()))
@@ -109,7 +113,28 @@ def hidden_layers(
         yield from (nn.Linear(n_in, n_out), activation())
 
 
-# The three kinds of cases
+def halving(
+    shape: list[int], channels: list[int], activation: Callable[[], nn.Module]
+) -> tuple[list[nn.Module], list[int]]:
+    """Return convolutions and activations, and the shape that an image leaves in."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise([shape[0], *channels]):
+        layers += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), activation()]
+    with torch.no_grad():
+        left = nn.Sequential(*layers)(torch.zeros(1, *shape))
+    return layers, list(left.shape[1:])
+
+
+def doubling(
+    channels: list[int], activation: Callable[[], nn.Module]
+) -> Iterable[nn.Module]:
+    """Yield activation and transposed convolution for each step of `channels`."""
+    for n_in, n_out in pairwise(channels):
+        yield activation()
+        yield nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1)
+
+
+# The kinds of cases
 
 
 def gradients(config: dict[str, Any], given: Arrays) -> Arrays:
@@ -154,7 +179,29 @@ def reconstruction(config: dict[str, Any], given: Arrays) -> Arrays:
         return {"recon": twin.reconstruct(torch.from_numpy(given["x"])).numpy()}
 
 
+def function(options: dict[str, Any], given: Arrays) -> Arrays:
+    """Return y = f(inputs) and the adjoints of the inputs, given ȳ."""
+    inputs = [torch.tensor(a).requires_grad_() for a in under(given, "in/").values()]
+    y = FUNCTIONS[options["name"]](*inputs, **options["params"])
+    y.backward(torch.tensor(given["upstream"]))
+    names = under(given, "in/")
+    grads = {f"grad/{n}": x.grad.numpy() for n, x in zip(names, inputs, strict=True)}
+    return {"y": y.detach().numpy()} | grads
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "max_pool2d": lambda x, *, kernel, **o: nn.functional.max_pool2d(x, kernel, **o),
+    "avg_pool2d": lambda x, *, kernel, **o: nn.functional.avg_pool2d(x, kernel, **o),
+    "upsample_nearest": lambda x, *, factor: nn.functional.interpolate(
+        x, scale_factor=factor, mode="nearest"
+    ),
+    "layer_norm": lambda x, w, b, *, eps: nn.functional.layer_norm(
+        x, w.shape, w, b, eps
+    ),
+}
+
 KINDS: dict[str, Callable[[dict[str, Any], Arrays], Arrays]] = {
+    "function": function,
     "gradients": gradients,
     "updates": updates,
     "reconstruction": reconstruction,

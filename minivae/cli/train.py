@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from minivae.data import Dataset
     from minivae.train import Run
 
-ARCHITECTURES = ("dense",)
-
 
 def train(
     model: str = "vae",
     arch: str = "dense",
-    hidden: tuple[int, ...] = (400,),
+    channels: tuple[int, ...] | None = None,
+    hidden: tuple[int, ...] | None = None,
+    decoder_arch: str | None = None,
     activation: str = "relu",
     data: str = "fashion10k:dynamic",
     data_dir: Path | None = None,
@@ -52,8 +52,10 @@ def train(
 
     Args:
         model: ae, vae or betavae
-        arch: dense
-        hidden: sizes of the encoder's hidden layers; the decoder mirrors them
+        arch: dense, conv (for images of about 28 x 28) or burgess (32 x 32, 64 x 64)
+        channels: of the encoder's convolutions, each of which halves the image
+        hidden: sizes of the encoder's linear layers; by default, as channels, by arch
+        decoder_arch: of the decoder, at its own sizes; by default the encoder mirrored
         activation: relu, leaky_relu, elu, tanh, sigmoid or softplus
         data: fashion10k, digits, fashion, mnist or a file; then :gray, :dynamic, ...
         data_dir: folder of the IDX files of fashion and mnist
@@ -82,8 +84,6 @@ def train(
 
     if resume is not None:
         return _going_on(resume)()
-    if arch not in ARCHITECTURES:
-        raise UserError(f"no architecture {arch!r}; have {', '.join(ARCHITECTURES)}")
     options: dict[str, Any] = {
         "epochs": epochs,
         "batch": batch,
@@ -109,7 +109,10 @@ def train(
         model,
         shape=images.shape,
         latent=latent,
+        arch=arch,
+        channels=channels,
         hidden=hidden,
+        decoder_arch=decoder_arch,
         likelihood=likelihood,
         seed=seed,
         activation=activation,
@@ -143,7 +146,8 @@ def _going_on(folder: Path) -> Callable[..., None]:
     config = checkpoint.read_config(folder)
     training.stored_options(folder, config)
     stored = {**config["model"], **config["train"], "out": folder, "resume": folder}
-    stored["hidden"] = tuple(stored["hidden"])
+    for sizes in {"channels", "hidden"} & stored.keys():
+        stored[sizes] = tuple(stored[sizes])
     stored["data"], moved = config["data"]["source"], config["data"]["data_dir"]
     stored["data_dir"] = moved and Path(moved)
     own = inspect.signature(train)

@@ -3,13 +3,23 @@
 from typing import Any
 
 from minivae.errors import UserError
+from minivae.models.architecture import ARCHITECTURES
 from minivae.models.autoencoder import AE
 from minivae.models.base import Autoencoder, LossTerms
 from minivae.models.vae import VAE, BetaVAE
 
 MODELS: dict[str, type[Autoencoder]] = {"ae": AE, "vae": VAE, "betavae": BetaVAE}
 
-__all__ = ["AE", "MODELS", "VAE", "Autoencoder", "BetaVAE", "LossTerms", "build"]
+__all__ = [
+    "AE",
+    "ARCHITECTURES",
+    "MODELS",
+    "VAE",
+    "Autoencoder",
+    "BetaVAE",
+    "LossTerms",
+    "build",
+]
 
 
 def build(name: str, **options: Any) -> Autoencoder:

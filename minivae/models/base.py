@@ -5,7 +5,6 @@ x (N, C, H, W) -> encoder -> code (N, Z) -> decoder -> image or its parameters
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,6 +21,7 @@ from minivae.distributions import (
     normal_noise,
 )
 from minivae.errors import UserError
+from minivae.models.architecture import stack_for
 from minivae.ops.losses import Reduction
 from minivae.random import Noise, Stream
 from minivae.tensor import Parameter, Tensor, no_grad
@@ -39,7 +39,10 @@ class Autoencoder(nn.Module, ABC):
     """The shared part: layers, likelihood, and everything that only needs a mean code.
 
     `encoder` ends in the last hidden layer; what comes after it is the subclass's.
-    `likelihood` may be left None: `mv.fit` then chooses by the data.
+    `likelihood` may be left None: `mv.fit` then chooses by the data. `arch` names an
+    architecture, whose sizes `channels` (of the convolutions) and `hidden` (of the
+    linear layers) replace; the decoder mirrors the encoder, unless `decoder_arch` names
+    another architecture for it.
     """
 
     name: ClassVar[str]
@@ -50,10 +53,13 @@ class Autoencoder(nn.Module, ABC):
         self,
         shape: tuple[int, int, int],
         latent: int = 20,
-        hidden: tuple[int, ...] = (400,),
+        hidden: tuple[int, ...] | None = None,
         likelihood: str | None = None,
         seed: int = 0,
         *,
+        arch: str = "dense",
+        channels: tuple[int, ...] | None = None,
+        decoder_arch: str | None = None,
         activation: str = "relu",
         dropout: float = 0.0,
     ) -> None:
@@ -61,18 +67,18 @@ class Autoencoder(nn.Module, ABC):
             raise UserError(f"shape is (channels, height, width), not {shape}")
         if latent < 1:
             raise UserError(f"a model needs at least one latent, not {latent}")
-        if not hidden or min(hidden) < 1:
-            raise UserError(f"hidden layers need at least one unit each, not {hidden}")
-        self.shape, self.latent, self.hidden = tuple(shape), latent, tuple(hidden)
+        C, H, W = shape
+        self.stack = stack_for(arch, (C, H, W), channels, hidden)
+        self.arch, self.decoder_arch = arch, decoder_arch or arch
+        mirrored = self.decoder_arch == arch
+        back = self.stack if mirrored else stack_for(self.decoder_arch, (C, H, W))
+        self.shape, self.latent, self.hidden = (C, H, W), latent, self.stack.hidden
         self.activation, self.dropout, self.seed = activation, dropout, seed
         self.likelihood_name: str | None = None
-        D, noise = math.prod(shape), Noise(seed, Stream.INITIALISE)
-        layers = nn.hidden_layers((D, *hidden), activation, dropout, noise)
-        self.encoder = nn.Sequential(nn.Flatten(), *layers)
+        noise = Noise(seed, Stream.INITIALISE)
+        self.encoder = self.stack.encoder(activation, dropout, noise)
         self.add_heads(noise)
-        layers = nn.hidden_layers((latent, *hidden[::-1]), activation, dropout, noise)
-        output = nn.Linear(hidden[0], D, noise)
-        self.decoder = nn.Sequential(*layers, output, nn.Unflatten(shape))
+        self.decoder = back.decoder(latent, activation, dropout, noise)
         if likelihood is not None:
             self.use_likelihood(likelihood)
         self.name_parameters()
@@ -93,7 +99,10 @@ class Autoencoder(nn.Module, ABC):
             "model": self.name,
             "shape": list(self.shape),
             "latent": self.latent,
+            "arch": self.arch,
+            "channels": list(self.stack.channels),
             "hidden": list(self.hidden),
+            "decoder_arch": self.decoder_arch,
             "likelihood": self.likelihood_name,
             "seed": self.seed,
             "activation": self.activation,
@@ -215,6 +224,11 @@ class Autoencoder(nn.Module, ABC):
         z = np.repeat(self.embed(image[None]), len(values), axis=0)
         z[:, latent] = values
         return self.picture(z)
+
+    @property
+    def sizes(self) -> str:
+        """The sizes of the encoder's layers, from the image to the code."""
+        return f"{self.stack} – {self.latent}"
 
     @property
     def dtype(self) -> Any:

@@ -41,6 +41,8 @@ from minivae.ops.losses import (
     soft_bce,
     squared_error,
 )
+from minivae.ops.normalise import layer_norm
+from minivae.ops.pooling import avg_pool2d, max_pool2d, upsample_nearest
 from minivae.ops.reduce import logsumexp, max, mean, sum
 from minivae.ops.shape import (
     broadcast_to,
@@ -54,6 +56,7 @@ from minivae.ops.shape import (
 __all__ = [
     "abs",
     "add",
+    "avg_pool2d",
     "bernoulli_nll",
     "broadcast_to",
     "concatenate",
@@ -67,6 +70,7 @@ __all__ = [
     "gaussian_kl",
     "gaussian_nll",
     "getitem",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log",
@@ -74,6 +78,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "mul",
@@ -93,5 +98,6 @@ __all__ = [
     "sum",
     "tanh",
     "transpose",
+    "upsample_nearest",
     "where",
 ]

@@ -45,12 +45,12 @@ def report(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
 
 def _lead(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
     model, epochs = run.model, len(run.metrics)
-    sizes = [int(np.prod(model.shape)), *model.hidden, model.latent]
+    mirrored = model.decoder_arch == model.arch
+    decoder = "its mirror image as" if mirrored else f"a {model.decoder_arch}"
     return (
-        f"An encoder of {' – '.join(map(str, sizes))} units with its mirror image as "
-        f"decoder, trained for {epochs} epoch{'s' * (epochs > 1)} on "
-        f"{len(data.train):,} images. The likelihood is {ledger['likelihood']}, the "
-        f"seed {run.config['train']['seed']}."
+        f"An encoder of {model.sizes} units with {decoder} decoder, trained for "
+        f"{epochs} epoch{'s' * (epochs > 1)} on {len(data.train):,} images. The "
+        f"likelihood is {ledger['likelihood']}, the seed {run.config['train']['seed']}."
     )
 
 

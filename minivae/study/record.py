@@ -213,12 +213,9 @@ def _terms_by_image(
 
 
 def _title(model: Autoencoder, batch: Array) -> str:
-    sizes = " – ".join(
-        map(str, (int(np.prod(model.shape)), *model.hidden, model.latent))
-    )
     weight = f", beta {model.beta:g}" if model.has_kl else ""
     return (
-        f"{type(model).__name__} {sizes}, {model.likelihood.name}{weight}, "
+        f"{type(model).__name__} {model.sizes}, {model.likelihood.name}{weight}, "
         f"batch {len(batch)}, {batch.dtype}"
     )
 

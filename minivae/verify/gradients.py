@@ -17,8 +17,16 @@ from minivae.random import Noise, Stream
 from minivae.tensor import Parameter, Tensor
 from minivae.verify.op_cases import cases
 
-SMALL = {"shape": (1, 3, 4), "hidden": (10,), "latent": 3}
-FULL = {"shape": (1, 28, 28), "hidden": (400,), "latent": 20}
+SMALL: dict[str, dict[str, Any]] = {
+    "dense": {"shape": (1, 3, 4), "hidden": (10,), "latent": 3},
+    "conv": {"shape": (1, 8, 4), "channels": (2, 2), "hidden": (3,), "latent": 2},
+    "burgess": {"shape": (1, 4, 4), "channels": (2,), "hidden": (3, 3), "latent": 2},
+}
+FULL: dict[str, dict[str, Any]] = {
+    "dense": {"shape": (1, 28, 28), "hidden": (400,), "latent": 20},
+    "conv": {"shape": (1, 28, 28), "latent": 20},
+    "burgess": {"shape": (1, 32, 32), "latent": 10},
+}
 BATCH = 4
 
 
@@ -29,6 +37,7 @@ class Variant:
     model: str
     likelihood: str
     options: dict[str, Any]
+    arch: str = "dense"
 
 
 VARIANTS = [
@@ -38,6 +47,10 @@ VARIANTS = [
     Variant("vae", "gaussian", {"activation": "elu"}),
     Variant("betavae", "bernoulli", {"beta": 4.0}),
     Variant("betavae", "soft_bce", {"beta": 0.5, "dropout": 0.2}),
+    Variant("ae", "squared_error", {}, "conv"),
+    Variant("vae", "bernoulli", {}, "conv"),
+    Variant("betavae", "bernoulli", {"beta": 4.0}, "conv"),
+    Variant("betavae", "gaussian", {"beta": 0.5, "activation": "tanh"}, "burgess"),
 ]
 
 
@@ -77,7 +90,7 @@ def layer_claims() -> Iterator[Claim]:
 
 def _as_input_of(layer: nn.Layer, x: Tensor) -> Tensor:
     """Give x (N, 2, 3) the shape that the layer takes."""
-    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+    if isinstance(layer, IMAGE_LAYERS):
         return x.reshape(BATCH, 1, 2, 3)
     return x if isinstance(layer, nn.Flatten) else x.reshape(BATCH, 6)
 
@@ -86,12 +99,20 @@ def _maker(activation: type[nn.Activation]) -> Callable[[Noise], nn.Layer]:
     return lambda noise: activation()
 
 
+IMAGE_LAYERS = (
+    *(nn.Conv2d, nn.ConvTranspose2d),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.Upsample),
+)
 LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
     "Linear": lambda noise: nn.Linear(6, 5, noise),
     "Conv2d": lambda noise: nn.Conv2d(1, 2, 3, noise, padding=1),
     "ConvTranspose2d": lambda noise: nn.ConvTranspose2d(
         1, 2, 3, noise, stride=2, padding=1, output_padding=1
     ),
+    "MaxPool2d": lambda noise: nn.MaxPool2d(2, stride=1, padding=1),
+    "AvgPool2d": lambda noise: nn.AvgPool2d(2),
+    "Upsample": lambda noise: nn.Upsample(2),
+    "LayerNorm": lambda noise: nn.LayerNorm((6,)),
     "Dropout": lambda noise: nn.Dropout(0.3),
     **{layer.__name__: _maker(layer) for layer in nn.ACTIVATIONS.values()},
     "Flatten": lambda noise: nn.Flatten(),
@@ -104,11 +125,11 @@ LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
 
 def model_claims(variant: Variant) -> Iterator[Claim]:
     """Yield claims for a small model by element, and for a full one by direction."""
-    label = f"model/{variant.model}/{variant.likelihood}"
-    model, loss = _model_loss(variant, SMALL)
+    label = f"model/{variant.model}/{variant.likelihood}/{variant.arch}"
+    model, loss = _model_loss(variant, SMALL[variant.arch])
     parameters = model.named_parameters()
     yield from gradcheck.check_parameters(loss, parameters, name=f"{label}/small")
-    model, loss = _model_loss(variant, FULL)
+    model, loss = _model_loss(variant, FULL[variant.arch])
     parameters = model.named_parameters()
     yield gradcheck.check_directions(loss, parameters, name=f"{label}/full")
 
@@ -118,12 +139,13 @@ def _model_loss(
 ) -> tuple[Autoencoder, Callable[[], Tensor]]:
     """Return a float64 model and its loss on one batch under one fixed noise."""
     options = {**size, **variant.options, "likelihood": variant.likelihood}
-    model = build(variant.model, **options, seed=1).to(dtype=np.float64)
+    model = build(variant.model, arch=variant.arch, **options, seed=1).to(
+        dtype=np.float64
+    )
     noise = Noise(2, Stream.CHECK)
-    for parameter in model.parameters():  # biases too must not be 0: relu has a kink
-        parameter.assign(
-            parameter.data + 0.1 * noise.normal(parameter.shape, np.float64)
-        )
+    for parameter in model.parameters():
+        if parameter.ndim < 2:  # biases start at 0, where relu has its kink
+            parameter.assign(0.1 * noise.normal(parameter.shape, np.float64))
     x: Array = noise.uniform((BATCH, *model.shape), np.float64)
     if variant.likelihood == "bernoulli":
         x = (x < 0.5).astype(np.float64)

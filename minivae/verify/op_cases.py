@@ -33,6 +33,8 @@ def cases() -> list[Case]:
         *_reductions(draw),
         *_products(draw),
         *_convolutions(draw),
+        *_poolings(draw),
+        *_normalisations(draw),
         *_activations(draw),
         *_losses(draw),
     ]
@@ -210,6 +212,44 @@ def _convolutions(draw: _Draw) -> list[Case]:
             Case("conv_transpose2d", label, small, {**map_, "bias": draw.normal(2)}),
         ]
     return found
+
+
+def _poolings(draw: _Draw) -> list[Case]:
+    found = []
+    for label, options in (
+        ("2 by 2", {"kernel": 2}),
+        ("overlapping, padded", {"kernel": 3, "stride": 2, "padding": 1}),
+        ("gaps", {"kernel": 2, "stride": 3}),
+    ):
+        for name in ("max_pool2d", "avg_pool2d"):
+
+            def pooled(
+                x: Tensor, name: str = name, options: dict[str, int] = options
+            ) -> Tensor:
+                return getattr(ops, name)(x, **options)
+
+            found.append(Case(name, label, pooled, {"x": draw.normal(2, 2, 5, 6)}))
+
+    def enlarged(x: Tensor) -> Tensor:
+        return ops.upsample_nearest(x, factor=3)
+
+    x = draw.normal(2, 2, 2, 3)
+    return [*found, Case("upsample_nearest", "factor 3", enlarged, {"x": x})]
+
+
+def _normalisations(draw: _Draw) -> list[Case]:
+    rows = {"x": draw.normal(4, 3), "weight": draw.normal(3), "bias": draw.normal(3)}
+    maps = {
+        "x": draw.normal(3, 2, 2, 2),
+        "weight": draw.normal(2, 2, 2),
+        "bias": draw.normal(2, 2, 2),
+    }
+    pixels = {**rows, "x": draw.normal(2, 2, 2, 3)}
+    return [
+        Case("layer_norm", "rows", ops.layer_norm, rows),
+        Case("layer_norm", "maps", ops.layer_norm, maps),
+        Case("layer_norm", "last axis only", ops.layer_norm, pixels),
+    ]
 
 
 def _activations(draw: _Draw) -> list[Case]:
