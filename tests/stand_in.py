@@ -111,6 +111,19 @@ class add:
     )
 
 
+class lib:
+    """The module lib, as far as it is used: NumPy's would hand out NumPy's arrays."""
+
+    class stride_tricks:
+        """Views by strides."""
+
+        as_strided = staticmethod(
+            lambda array, shape, strides: ndarray(
+                np.lib.stride_tricks.as_strided(array.inside, shape, strides)
+            )
+        )
+
+
 def __getattr__(name: str) -> Any:
     """Any other function is NumPy's, on what is inside."""
     return _wrapped(getattr(np, name))
