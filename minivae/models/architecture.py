@@ -43,7 +43,7 @@ ARCHITECTURES: dict[str, Sizes] = {
     "conv": Sizes((32, 64), (256,)),  # for 28 x 28
     "burgess": Sizes((32, 32, 32, 32), (256, 256)),  # for 64 x 64, one less for 32 x 32
 }
-"""Source of burgess: Burgess et al. 2018, appendix A.1."""
+"""Source of burgess: Burgess et al. 2018, arXiv 1804.03599."""
 
 
 @dataclass(frozen=True)
