@@ -118,19 +118,12 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def limited_threads(threads: int | None) -> Iterator[int]:
-    """Bound the threads of the BLAS and of compiled kernels while in the context.
+    """Compute on so many threads and no others, while in the context; None: all cores.
 
-    None leaves them as they are. Yields how many threads the BLAS has.
+    Kernels and matrix products share them (`minivae_kernels.threads`). Yields how many
+    there are.
     """
-    from minivae_kernels.cpu import set_threads
-    from threadpoolctl import ThreadpoolController
+    from minivae_kernels.threads import one_pool
 
-    controller = ThreadpoolController().select(user_api="blas")
-    before = set_threads(threads) if threads else None
-    try:
-        with controller.limit(limits=threads):
-            counts = [library["num_threads"] for library in controller.info()]
-            yield max(counts, default=1)
-    finally:
-        if before:
-            set_threads(before)
+    with one_pool(threads) as count:
+        yield count

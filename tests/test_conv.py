@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minivae_kernels import Family, Rung, family
-from minivae_kernels import cpu as compiled
+from minivae_kernels import threads as pool
 from scipy.signal import correlate2d
 
 from minivae import Tensor, nn, ops
@@ -191,10 +191,10 @@ def test_the_weight_gradient_is_the_adjoint_in_the_weight(
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], int]]:
-    monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
-    before = compiled.set_threads(1)
-    yield compiled.set_threads
-    compiled.set_threads(before)
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 0)
+    before = pool.set_threads(1)
+    yield pool.set_threads
+    pool.set_threads(before)
 
 
 @each_rung

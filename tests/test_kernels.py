@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from minivae_kernels import MODULES, CannotRunError, Family, Rung, families, family
 from minivae_kernels import cpu as compiled
+from minivae_kernels import threads as pool
 from minivae_kernels.family import Cost
 
 RUNGS = [(f, rung) for f in families() for rung in f.rungs[1:]]
@@ -106,6 +107,12 @@ CALLS: dict[str, Callable[[tuple[int, int], Any], Call]] = {
         [draw.normal(shape), draw.normal(shape)[0].copy()],
         {"activation": "relu"},
     ),
+    "relu.forward": lambda shape, draw: ([draw.normal(shape)], {}),
+    "relu.backward": lambda shape, draw: ([draw.normal(shape), draw.normal(shape)], {}),
+    "matmul": lambda shape, draw: (
+        [draw.normal(shape), draw.normal(shape[::-1])],
+        {"bias": draw.normal((shape[0],)), "activation": "relu"},
+    ),
     "conv.forward": _conv("x", "w"),
     "conv.adjoint": _conv("y", "w", size=True),
     "conv.weight": _conv("x", "y", kernel=True),
@@ -160,9 +167,9 @@ def assert_close(
 
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], int]]:
-    before = compiled.set_threads(1)
-    yield compiled.set_threads
-    compiled.set_threads(before)
+    before = pool.set_threads(1)
+    yield pool.set_threads
+    pool.set_threads(before)
 
 
 def test_every_family_is_named_and_tested() -> None:
@@ -222,7 +229,7 @@ def test_one_thread_and_two_give_the_same_bits(
     threads: Callable[[int], int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 0)
     call = CALLS[family.name]((130, 67), Draw(np.float32))
     one = results(family.name, rung, call)
     for count in (2, 3, 200):
@@ -268,7 +275,7 @@ def test_nan_is_not_hidden() -> None:
 def test_several_python_threads_may_call_at_once(
     monkeypatch: pytest.MonkeyPatch, threads: Callable[[int], int]
 ) -> None:
-    monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 0)
     threads(2)
     call = CALLS["bernoulli"]((64, 784), Draw(np.float32))
     expected = results("bernoulli", family("bernoulli").rungs[-1], call)

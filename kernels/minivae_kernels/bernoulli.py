@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 
 from minivae_kernels.cpu import (
-    by_rows,
     check_shapes,
     contiguous,
     exp_f32,
     f32,
     kernel,
     log1p_unit_f32,
-    seconds,
 )
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.threads import by_rows, seconds
 
 
 def cost(logits: Any, target: Any, scale: float = 1.0) -> Cost:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minivae_kernels.cpu import by_rows, check_shapes, kernel, seconds
+from minivae_kernels.cpu import check_shapes, kernel
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.threads import by_rows, seconds
 
 ACTIVATIONS = ("identity", "relu")
 

@@ -1,7 +1,7 @@
 """The column sum: the gradient of a bias, b̄_o = Σ_n z̄_no.
 
-Rows are added in blocks of 64, and the blocks' sums in order, so that the result is the
-same bits for any number of threads.
+Rows are added in blocks of 64, the blocks' sums in groups, and the groups' in order, so
+that the result is the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 
 from minivae_kernels.cpu import contiguous, kernel
 from minivae_kernels.family import Cost, Family
+from minivae_kernels.threads import by_rows, seconds
 
-BLOCK = 64
+BLOCK, GROUP = 64, 1024  # rows
 
 
 def cost(g: Any) -> Cost:
@@ -41,11 +42,12 @@ def colsum_columns(g: Any) -> Any:
 
 @colsum.rung(2, runs_on="cpu", idea="along the rows: neighbours in memory, vector adds")
 def colsum_rows(g: Any) -> Any:
-    """Add whole rows into a block's sum, and blocks' sums into the result."""
+    """Add whole rows into a block's sum, and blocks' sums into their group's."""
     (g,) = contiguous(g)
-    out = np.zeros(g.shape[1], g.dtype)
-    _rows(g, np.empty_like(out), out)
-    return out
+    groups = -(-len(g) // GROUP)
+    sums = np.zeros((groups, g.shape[1]), g.dtype)
+    by_rows(_rows, groups, seconds(g.nbytes), g, sums)
+    return sums.sum(axis=0)
 
 
 @kernel
@@ -58,11 +60,14 @@ def _columns(g, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _rows(g, block, out):  # type: ignore[no-untyped-def]
-    for start in range(0, len(g), BLOCK):
-        block[:] = 0
-        for n in range(start, min(start + BLOCK, len(g))):
+def _rows(start, stop, g, sums):  # type: ignore[no-untyped-def]
+    block = np.empty(g.shape[1], g.dtype)
+    for group in range(start, stop):
+        last = min(len(g), (group + 1) * GROUP)
+        for first in range(group * GROUP, last, BLOCK):
+            block[:] = 0
+            for n in range(first, min(first + BLOCK, last)):
+                for o in range(g.shape[1]):
+                    block[o] += g[n, o]
             for o in range(g.shape[1]):
-                block[o] += g[n, o]
-        for o in range(g.shape[1]):
-            out[o] += block[o]
+                sums[group, o] += block[o]

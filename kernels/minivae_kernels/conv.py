@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from minivae_kernels.cpu import by_rows, kernel, seconds
+from minivae_kernels.cpu import kernel
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.threads import by_rows, seconds
 
 
 def small_size(

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from minivae_kernels.conv import adjoint, forward, padded, small_size, taps, weight
-from minivae_kernels.cpu import by_rows, one_blas_thread, seconds
 from minivae_kernels.family import library
+from minivae_kernels.threads import by_rows, one_blas_thread, seconds
 
 CHUNK = 1 << 18  # bytes of windows at a time: they stay in a core's own cache
 GROUPS = 8  # of chunks, whose weight gradients are summed apart

@@ -28,7 +28,8 @@ import numpy as np
 
 from minivae_kernels.conv import adjoint, forward, small_size, weight
 from minivae_kernels.conv_columns import CHUNK  # rungs 2 and 3 come before
-from minivae_kernels.cpu import by_rows, kernel, seconds
+from minivae_kernels.cpu import kernel
+from minivae_kernels.threads import by_rows, seconds
 from minivae_kernels.tile import accumulate, lanes_of, load, store, tile_rows
 
 FEWEST_CHANNELS = 8  # fewer would leave most of a vector empty

@@ -1,38 +1,26 @@
-"""Compiled loops on the CPU: how they are compiled, and how they share the cores.
+"""Compiled loops on the CPU, and the functions of numbers that they share.
 
-**Compiling.** `kernel` is Numba's njit with the settings that let LLVM vectorize: sums
+`kernel` is Numba's njit with the settings that let LLVM vectorize: sums
 may be reassociated, and a division by zero gives infinity, not an exception (an
 exception is an exit from the loop, and loops with exits do not vectorize). NaN and
 infinity keep their meaning. Compiled code is cached beside the source, or in the user's
 cache folder if that is read-only, or not at all. Numba renews it when the kernel's own
 file changes, not when this one does: after a change here, `make clean`.
-
-**Threads.** A kernel computes rows `start` to `stop`, without the interpreter's lock.
-`by_rows` gives large work to a few threads of our own, in fixed blocks, so that results
-do not depend on how many there are. Numba's threading layers are never started: the
-OpenMP one spins between calls and takes the cores from the BLAS, the workqueue aborts
-the process when two Python threads call it.
+A kernel computes rows `start` to `stop`, without the interpreter's lock, so that
+`threads.by_rows` can give parts of them to several threads.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numba
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from numba.extending import intrinsic
 
 f32 = np.float32
 FASTMATH = {"nsz", "arcp", "contract"}
-# Seconds of work. Below, a second thread costs what it saves; and inside a training
-# step, where the BLAS's own threads still hold the cores, more.
-WORTH_A_THREAD = 1.6e-3
-BYTES_A_SECOND, FLOPS_A_SECOND = 20e9, 200e9  # of one core, roughly
 LOG2_E = f32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)  # sum to ln 2; high is short
 
@@ -51,83 +39,18 @@ def inlined(function: Callable[..., Any]) -> Any:
     return _compiled(function, forceinline=True, fastmath=FASTMATH)
 
 
+def emitted(function: Callable[..., Any]) -> Any:
+    """Make a function that writes LLVM code callable from compiled loops."""
+    made: Any = intrinsic(prefer_literal=True)
+    return made(function)
+
+
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     settings = {"error_model": "numpy", **options}
     try:
         return numba.njit(function, cache=True, **settings)
     except RuntimeError:  # "no locator available": no folder can be written
         return numba.njit(function, **settings)
-
-
-# Threads
-
-
-class _Pool:
-    """A few threads, made when first needed and forgotten by a forked process."""
-
-    def __init__(self) -> None:
-        self.threads = len(os.sched_getaffinity(0)) if _has_affinity() else 1
-        self.executor: ThreadPoolExecutor | None = None
-
-    def forget(self) -> None:
-        self.executor = None
-
-    def run(self, tasks: list[Callable[[], Any]]) -> None:
-        if self.executor is None:
-            workers = max(1, (os.cpu_count() or 1) - 1)
-            self.executor = ThreadPoolExecutor(workers, "minivae")
-        others = [self.executor.submit(task) for task in tasks[1:]]
-        tasks[0]()
-        for other in others:
-            other.result()
-
-
-def _has_affinity() -> bool:
-    return hasattr(os, "sched_getaffinity")
-
-
-_pool = _Pool()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.forget)
-
-
-def set_threads(count: int) -> int:
-    """Let kernels use `count` threads; returns how many it was before."""
-    before, _pool.threads = _pool.threads, max(1, count)
-    return before
-
-
-def seconds(moved: int = 0, flops: int = 0) -> float:
-    """Estimate the time of one core for moving bytes and computing."""
-    return max(moved / BYTES_A_SECOND, flops / FLOPS_A_SECOND)
-
-
-def by_rows(function: Any, rows: int, work: float, *arguments: Any) -> None:
-    """Run `function(start, stop, *arguments)` over all rows, on threads if worthwhile.
-
-    `work` is in seconds of one core. Each row is computed whole by one thread.
-    """
-    parts = min(_pool.threads, rows) if work >= WORTH_A_THREAD else 1
-    if parts <= 1:
-        function(0, rows, *arguments)
-        return
-    edges = [rows * i // parts for i in range(parts + 1)]
-    _pool.run(
-        [
-            lambda a=a, b=b: function(a, b, *arguments)  # type: ignore[misc]
-            for a, b in pairwise(edges)
-        ]
-    )
-
-
-@cache
-def _blas() -> Any:
-    return ThreadpoolController().select(user_api="blas")
-
-
-def one_blas_thread() -> Any:
-    """Return a context in which each of our threads has a BLAS to itself."""
-    return _blas().limit(limits=1)
 
 
 def contiguous(*arrays: Any) -> tuple[Any, ...]:

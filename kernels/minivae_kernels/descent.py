@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minivae_kernels.cpu import by_rows, check_shapes, kernel, seconds
+from minivae_kernels.cpu import check_shapes, kernel
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.threads import by_rows, seconds
 
 
 def cost(w: Any, g: Any, state: Any, **_: Any) -> Cost:

@@ -16,16 +16,15 @@ import numpy as np
 
 from minivae_kernels import family
 from minivae_kernels.cpu import (
-    by_rows,
     check_shapes,
     contiguous,
     exp_f32,
     expm1_f32,
     f32,
     kernel,
-    seconds,
 )
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.threads import by_rows, seconds
 
 NoiseKey = tuple[int, int, int]
 """Seed, stream and first element of the noise, as `minivae_kernels.philox` counts."""

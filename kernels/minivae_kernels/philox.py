@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minivae_kernels.cpu import by_rows, inlined, kernel, seconds
+from minivae_kernels.cpu import inlined, kernel
 from minivae_kernels.family import Cost, Family
+from minivae_kernels.threads import by_rows, seconds
 
 Words = NDArray[np.uint32]
 

@@ -16,7 +16,6 @@ bounds; P, V and lanes must be constants where they are called.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -25,7 +24,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
+
+from minivae_kernels.cpu import emitted
 
 INDEX = ir.IntType(64)
 
@@ -71,12 +72,6 @@ class _TileModel(models.PrimitiveModel):
     def __init__(self, manager: Any, tile: Tile) -> None:
         held = ir.ArrayType(tile.vector(), tile.rows * tile.vectors)
         super().__init__(manager, tile, held)  # type: ignore[no-untyped-call]
-
-
-def emitted(function: Callable[..., Any]) -> Any:
-    """Make a function that writes LLVM code callable from compiled loops."""
-    made: Any = intrinsic(prefer_literal=True)
-    return made(function)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:

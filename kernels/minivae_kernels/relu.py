@@ -1,0 +1,80 @@
+"""The rectifier and its gradient: y = max(x, 0), x̄ = ȳ where y > 0, else 0.
+
+As array expressions the gradient makes two arrays besides its result, and NumPy runs on
+one core. Elements are taken in the order in which they lie in memory, whatever the
+order of the axes, so that a map with channels last stays one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minivae_kernels.cpu import check_shapes, kernel
+from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.threads import by_rows, seconds
+
+
+def forward_cost(x: Any) -> Cost:
+    """Read x, write y; a comparison an element."""
+    return Cost(bytes=2 * x.nbytes, flops=x.size)
+
+
+def backward_cost(y_bar: Any, y: Any) -> Cost:
+    """Read ȳ and y, write x̄; a comparison an element."""
+    return Cost(bytes=3 * y.nbytes, flops=y.size)
+
+
+forward = Family("relu.forward", "y = max(x, 0)", forward_cost)
+backward = Family("relu.backward", "x̄ = ȳ [y > 0]", backward_cost)
+
+
+@forward.reference
+def forward_numpy(x: Any) -> Any:
+    """Return max(x, 0); NaN stays NaN."""
+    return library(x).maximum(x, 0)
+
+
+@forward.rung(1, runs_on="cpu", idea="compiled, on threads")
+def forward_numba(x: Any) -> Any:
+    """A loop over the elements as they lie in memory."""
+    y = np.empty_like(x)
+    by_rows(_forward, x.size, seconds(2 * x.nbytes), x.ravel("K"), y.ravel("K"))
+    return y
+
+
+@backward.reference
+def backward_numpy(y_bar: Any, y: Any) -> Any:
+    """Return ȳ where y > 0, else 0."""
+    return y_bar * (y > 0).astype(y.dtype)
+
+
+@backward.rung(1, runs_on="cpu", idea="compiled: one pass, no mask in memory")
+def backward_numba(y_bar: Any, y: Any) -> Any:
+    """A loop over the elements as those of y lie in memory."""
+    y_bar = np.asarray(y_bar, y.dtype)  # the seed of a scalar is a Python float
+    check_shapes(y_bar=y_bar, y=y)
+    x_bar = np.empty_like(y)
+    if y_bar.strides != x_bar.strides:
+        y_bar, given = np.empty_like(y), y_bar
+        y_bar[...] = given
+    arrays = (a.ravel("K") for a in (y_bar, y, x_bar))
+    by_rows(_backward, y.size, seconds(3 * y.nbytes), *arrays)
+    return x_bar
+
+
+@kernel
+def _forward(start, stop, x, y):  # type: ignore[no-untyped-def]
+    x, y = x[start:stop], y[start:stop]
+    zero = y.dtype.type(0)
+    for i in range(len(y)):
+        y[i] = zero if x[i] < zero else x[i]
+
+
+@kernel
+def _backward(start, stop, y_bar, y, x_bar):  # type: ignore[no-untyped-def]
+    y_bar, y, x_bar = y_bar[start:stop], y[start:stop], x_bar[start:stop]
+    zero = y.dtype.type(0)
+    for i in range(len(y)):
+        x_bar[i] = y_bar[i] if y[i] > zero else y_bar[i] * zero

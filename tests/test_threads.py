@@ -1,0 +1,195 @@
+"""One pool of threads: the same results, nothing lost, and it leaves as it came."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from time import sleep
+
+import numpy as np
+import pytest
+from minivae_kernels import threads as pool
+from threadpoolctl import ThreadpoolController
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 0)
+    before = pool.set_threads(2)
+    yield
+    pool.set_threads(before)
+
+
+def blas_threads() -> set[int]:
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    return {library["num_threads"] for library in libraries}
+
+
+def test_every_row_is_done_once_and_by_more_than_one_thread() -> None:
+    done, who = np.zeros(101, int), set()
+
+    def work(start: int, stop: int) -> None:
+        done[start:stop] += 1
+        who.add(threading.get_ident())
+
+    for count in (1, 2, 3, 7):
+        pool.set_threads(count)
+        done[:] = 0
+        who.clear()
+        pool.by_rows(work, 101, 1.0)
+        assert (done == 1).all()
+        assert len(who) == count
+
+
+def test_small_work_stays_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 1e-3)
+    calls: list[tuple[int, int]] = []
+    pool.by_rows(lambda a, b: calls.append((a, b)), 50, 0.9e-3)
+    assert calls == [(0, 50)]
+
+
+@pytest.mark.parametrize("failing", [0, 1], ids=["here", "on the other thread"])
+def test_what_a_part_raises_is_raised_when_all_parts_are_over(failing: int) -> None:
+    over: list[int] = []
+
+    def work(start: int, stop: int) -> None:
+        if (start > 0) == failing:
+            raise ZeroDivisionError
+        sleep(0.01)
+        over.append(start)
+
+    for _ in range(3):
+        over.clear()
+        with pytest.raises(ZeroDivisionError):
+            pool.by_rows(work, 10, 1.0)
+        assert len(over) == 1
+    pool.by_rows(lambda a, b: over.append(a), 10, 1.0)  # and it goes on working
+    assert len(over) == 3
+
+
+def test_a_part_may_itself_want_threads() -> None:
+    done = np.zeros((4, 6), int)
+
+    def outer(start: int, stop: int) -> None:
+        for row in range(start, stop):
+
+            def inner(first: int, last: int, row: int = row) -> None:
+                done[row, first:last] += 1
+
+            pool.by_rows(inner, 6, 1.0)
+
+    pool.by_rows(outer, 4, 1.0)
+    assert (done == 1).all()
+
+
+def test_a_worker_that_has_gone_to_sleep_is_woken() -> None:
+    for pause in (0, 1e-4, 3e-4, 1e-2):
+        for _ in range(20):
+            done = np.zeros(2, int)
+
+            def work(start: int, stop: int, done: np.ndarray = done) -> None:
+                done[start:stop] += 1
+
+            pool.by_rows(work, 2, 1.0)
+            assert (done == 1).all()
+            sleep(pause)
+
+
+@pytest.mark.parametrize("shape", [(128, 784, 400), (400, 128, 784), (33, 7, 1)])
+def test_a_product_in_parts_is_the_product(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    n, k, o = shape
+    x, y = rng.normal(size=(k, n)).T, rng.normal(size=(k, o))  # x lies transposed
+    expected = x @ y
+    for count in (1, 2, 3, 5):
+        with pool.one_pool(count):
+            found = pool.product(x, y)
+            assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()
+            assert found.tobytes() == pool.product(x, y).tobytes()
+
+
+def test_within_the_pool_the_blas_has_one_thread_and_afterwards_its_own() -> None:
+    before, ours = blas_threads(), pool.set_threads(2)
+    with pool.one_pool(3) as outer:
+        assert (outer, blas_threads()) == (3, {1})
+        with pool.one_pool() as inner:
+            assert inner == 3
+        with pool.one_pool(1) as inner:
+            assert inner == 1
+        assert pool.set_threads(3) == 3
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+    assert pool.set_threads(ours) == 2
+
+
+def test_the_pool_has_as_many_threads_as_the_blas_had() -> None:
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        with pool.one_pool() as count:
+            assert count == 1
+        assert blas_threads() == {1}
+
+
+def test_two_trainings_that_overlap_leave_the_blas_as_it_was() -> None:
+    before = blas_threads()
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def second() -> None:
+        first_is_in.wait(10)
+        with pool.one_pool():
+            second_is_in.set()
+            first_is_out.wait(10)
+
+    first_is_out = threading.Event()
+    other = threading.Thread(target=second)
+    other.start()
+    with pool.one_pool():
+        first_is_in.set()
+        second_is_in.wait(10)
+    first_is_out.set()
+    other.join(10)
+    assert blas_threads() == before
+    assert not pool._pool.inside
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_makes_threads_of_its_own() -> None:
+    def sums() -> bool:
+        done = np.zeros(10, int)
+
+        def work(start: int, stop: int) -> None:
+            done[start:stop] += 1
+
+        pool.by_rows(work, 10, 1.0)
+        return bool((done == 1).all())
+
+    assert sums()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if sums() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_many_python_threads_may_want_the_pool_at_once() -> None:
+    wrong: list[int] = []
+
+    def user(number: int) -> None:
+        for _ in range(50):
+            done = np.zeros(20, int)
+
+            def work(start: int, stop: int, done: np.ndarray = done) -> None:
+                done[start:stop] += number
+
+            pool.by_rows(work, 20, 1.0)
+            if not (done == number).all():
+                wrong.append(number)
+
+    users: list[threading.Thread] = [
+        threading.Thread(target=user, args=(n,)) for n in range(1, 5)
+    ]
+    for thread in users:
+        thread.start()
+    for thread in users:
+        thread.join(60)
+    assert wrong == []
