@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from minivae_kernels.family import CannotRunError, Cost, Family, Rung
+from minivae_kernels.devices import CannotRunError, Session, running_on
+from minivae_kernels.family import Cost, Family, Rung
 
 MODULES = {
     "philox.words": "philox",
@@ -25,6 +26,8 @@ MODULES = {
     "adam": "adam",
     "colsum": "colsum",
     "bias_activation": "bias_activation",
+    "matmul": "matmul",
+    "logmeanexp": "logmeanexp",
 }
 """The module of each family, which has the name of its source file."""
 
@@ -43,4 +46,14 @@ def families() -> list[Family]:
     return [family(name) for name in MODULES]
 
 
-__all__ = ["MODULES", "CannotRunError", "Cost", "Family", "Rung", "families", "family"]
+__all__ = [
+    "MODULES",
+    "CannotRunError",
+    "Cost",
+    "Family",
+    "Rung",
+    "Session",
+    "families",
+    "family",
+    "running_on",
+]

@@ -17,29 +17,47 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from minivae_kernels.devices import (
+    CannotRunError,
+    place_of,
+    why_no_numba_cuda,
+    why_no_nvrtc,
+)
+
+if TYPE_CHECKING:
+    from minivae_kernels.launch import Kernel
+
 F = TypeVar("F", bound=Callable[..., Any])
-PLACES = ("numpy", "cpu")  # where a rung can run, the best last
+PLACES = ("numpy", "cpu", "cuda")  # where a rung can run, the best last
+NOWHERE = "runs on CuPy arrays, or in running_on('ptx')"
+LANGUAGES = {"numpy": "NumPy", "cpu": "Numba", "cuda": "CuPy"}  # without own kernels
 MOST_ELEMENTS = 2**31 - 1  # of one array: what a CUDA grid counts in 32 bits
 COMPILED_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class CannotRunError(RuntimeError):
-    """A rung was forced where it cannot run; the message says why."""
-
-
 @dataclass(frozen=True)
 class Cost:
-    """What a call must move and compute, at the least."""
+    """What a call moves and computes.
+
+    `bytes` are those of the arrays that it reads and writes, each once; a family's are
+    the floor. `beside` names what comes on top: a value an image, partial sums.
+    """
 
     bytes: int
     flops: int
+    beside: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def moved(self) -> int:
+        """All bytes read and written."""
+        return self.bytes + sum(self.beside.values())
 
 
 @dataclass(frozen=True)
@@ -52,24 +70,50 @@ class Rung:
     idea: str
     function: Callable[..., Any]
     needs: str = ""  # an option without which it cannot run
+    kernels: tuple[Kernel, ...] = ()  # what a CUDA rung launches
+    cost: Callable[..., Cost] | None = None  # what it moves, if it says so
+    unless: Callable[..., str | None] | None = None  # what else it may refuse
+    dtypes: tuple[np.dtype[Any], ...] = COMPILED_DTYPES
+
+    @property
+    def language(self) -> str:
+        """What it is written in."""
+        return self.kernels[0].language if self.kernels else LANGUAGES[self.runs_on]
 
     def why_not(self, *arrays: Any, **options: Any) -> str | None:
         """Return why this rung cannot run on these arguments, or None if it can."""
         if self.needs and options.get(self.needs) is None:
             return f"needs {self.needs}="
-        arrays = tuple(a for a in arrays if not isinstance(a, (int, float)))
-        for array in arrays:
+        given = [a for a in (*arrays, *options.values()) if hasattr(a, "dtype")]
+        for array in given:
             if array.size > MOST_ELEMENTS:
                 return f"takes at most {MOST_ELEMENTS} elements, got {array.size}"
             if self.runs_on == "numpy":
                 continue
-            if not isinstance(array, (np.ndarray, np.generic)):
+            if self.runs_on == "cpu" and not isinstance(
+                array, (np.ndarray, np.generic)
+            ):
                 return f"runs on NumPy arrays, got {type(array).__module__}"
-            if array.dtype not in COMPILED_DTYPES:
-                return f"is compiled for float32 and float64, got {array.dtype}"
-        if self.runs_on != "numpy" and len({array.dtype for array in arrays}) > 1:
+            if array.dtype not in self.dtypes:
+                names = " and ".join(str(dtype) for dtype in self.dtypes)
+                return f"is compiled for {names}, got {array.dtype}"
+        if self.runs_on != "numpy" and len({array.dtype for array in given}) > 1:
             return "takes arrays of one dtype"
-        return None
+        if self.runs_on == "cuda" and (reason := self._no_place(*arrays, **options)):
+            return reason
+        return self.unless(*arrays, **options) if self.unless else None
+
+    def _no_place(self, *arrays: Any, **options: Any) -> str | None:
+        place = place_of(*arrays, *options.values())
+        if place is None:
+            return NOWHERE
+        if place != "cuda" and not self.kernels:
+            return f"is a library for the device: nothing to run in {place!r}"
+        if place == "simulator" and self.language != "Numba":
+            return "is CUDA C, which Numba's simulator does not run"
+        if self.language == "Numba":
+            return why_no_numba_cuda()
+        return why_no_nvrtc() if self.kernels else None
 
 
 class Family:
@@ -98,9 +142,23 @@ class Family:
         return self.rung(0, runs_on="numpy", idea="the definition")(function)
 
     def rung(
-        self, number: int, *, runs_on: str, idea: str, needs: str = ""
+        self,
+        number: int,
+        *,
+        runs_on: str,
+        idea: str,
+        needs: str = "",
+        kernels: tuple[Kernel, ...] = (),
+        cost: Callable[..., Cost] | None = None,
+        unless: Callable[..., str | None] | None = None,
+        dtypes: tuple[np.dtype[Any], ...] = COMPILED_DTYPES,
     ) -> Callable[[F], F]:
-        """Declare the next rung; `idea` is the one thing it adds."""
+        """Declare the next rung; `idea` is the one thing it adds.
+
+        A CUDA rung names the kernels that it launches and says what they move, by the
+        `cost` of a call's arguments. `unless` returns a reason to refuse arguments
+        that other rungs take.
+        """
         if runs_on not in PLACES or number != len(self.rungs):
             raise TypeError(
                 f"{self.name}: rung {number} on {runs_on!r} is out of place"
@@ -108,7 +166,8 @@ class Family:
 
         def declare(function: F) -> F:
             name = function.__name__
-            self.rungs.append(Rung(number, name, runs_on, idea, function, needs))
+            rest = (needs, kernels, cost, unless, dtypes)
+            self.rungs.append(Rung(number, name, runs_on, idea, function, *rest))
             return function
 
         return declare
@@ -124,6 +183,8 @@ class Family:
             if reason := forced.why_not(*arrays, **options):
                 raise CannotRunError(f"{forced.name} {reason}")
             return forced
+        if place_of(*arrays, *options.values()) is not None:
+            return self._best(*arrays, **options)  # alignment matters: look each time
         given = (name for name, value in options.items() if value is not None)
         kinds = (*map(_kind, arrays), *given)  # what the choice depends on
         if kinds not in self._choices:
@@ -174,6 +235,6 @@ def _kind(array: Any) -> Any:
 
 def library(*arrays: Any) -> Any:
     """Return the array library of `arrays`, for references: NumPy or CuPy."""
-    if all(isinstance(a, (np.ndarray, np.generic, float)) for a in arrays):
+    if all(isinstance(a, (np.ndarray, np.generic, float, type(None))) for a in arrays):
         return np
     return sys.modules["cupy"]

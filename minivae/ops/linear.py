@@ -14,17 +14,21 @@ def matmul(x: Array, y: Array) -> Array:
     """Matrix product over the last two axes; leading axes broadcast."""
     if x.ndim < 2 or y.ndim < 2:
         raise UserError(f"matmul needs matrices, got shapes {x.shape} and {y.shape}")
-    return x @ y
+    return _product(x, y)
+
+
+def _product(x: Array, y: Array) -> Array:
+    return kernels.family("matmul")(x, y) if x.ndim == y.ndim == 2 else x @ y
 
 
 @matmul.vjp("x", "X̄ = Z̄ Yᵀ")
 def matmul_x(g: Array, z: Array, x: Array, y: Array) -> Array:
-    return g @ y.swapaxes(-1, -2)
+    return _product(g, y.swapaxes(-1, -2))
 
 
 @matmul.vjp("y", "Ȳ = Xᵀ Z̄")
 def matmul_y(g: Array, z: Array, x: Array, y: Array) -> Array:
-    return x.swapaxes(-1, -2) @ g
+    return _product(x.swapaxes(-1, -2), g)
 
 
 @op("Z = X Wᵀ + b")
@@ -32,19 +36,17 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
     """Affine map of rows: x (N, in), weight (out, in), bias (out,) -> z (N, out)."""
     if x.ndim != 2 or x.shape[1] != weight.shape[1]:
         raise UserError(f"linear of x {x.shape} with a weight {weight.shape} (out, in)")
-    z = x @ weight.T
-    kernels.family("bias_activation")(z, bias)  # in place: z is ours alone
-    return z
+    return kernels.family("matmul")(x, weight.T, bias=bias)
 
 
 @linear.vjp("x", "X̄ = Z̄ W")
 def linear_x(g: Array, z: Array, x: Array, weight: Array, bias: Array) -> Array:
-    return g @ weight
+    return kernels.family("matmul")(g, weight)
 
 
 @linear.vjp("weight", "W̄ = Z̄ᵀ X")
 def linear_weight(g: Array, z: Array, x: Array, weight: Array, bias: Array) -> Array:
-    return g.T @ x
+    return kernels.family("matmul")(g.T, x)
 
 
 @linear.vjp("bias", "b̄ = Σₙ z̄ₙ")
