@@ -103,6 +103,15 @@ class Rung:
             return reason
         return self.unless(*arrays, **options) if self.unless else None
 
+    def copies(self, *arrays: Any, **options: Any) -> str:
+        """Return which arrays are copied first, for kernels that take no gaps."""
+        parameters = [p for kernel in self.kernels for p in kernel.parameters]
+        if not any(p.ndim and p.contiguous for p in parameters[:1]):
+            return ""
+        given = [a for a in (*arrays, *options.values()) if hasattr(a, "flags")]
+        count = sum(not a.flags.c_contiguous for a in given)
+        return f"{count} array{'s' * (count > 1)}" if count else ""
+
     def _no_place(self, *arrays: Any, **options: Any) -> str | None:
         place = place_of(*arrays, *options.values())
         if place is None:
@@ -222,7 +231,9 @@ class Family:
         lines, chosen = [repr(self)], self.chosen(*arrays, **options)
         for rung in self.rungs:
             reason = rung.why_not(*arrays, **options)
-            verdict = "runs" if rung is chosen else reason or "can run"
+            copies = rung.copies(*arrays, **options)
+            runs = f"runs; copies {copies} that lie scattered" if copies else "runs"
+            verdict = runs if rung is chosen else reason or "can run"
             lines.append(f"  {rung.number} {rung.name}: {rung.idea} [{verdict}]")
         return "\n".join(lines)
 

@@ -5,10 +5,14 @@
 // power of 2: as many as it has quads, and 32 at most. Z = 4 quads.
 #include "philox.cuh"
 
+// FULL is how many blocks of 256 threads a multiprocessor must have room for. 8 fill it,
+// with 32 registers a thread; the precise functions would spill, and may have 40.
 #ifdef FAST  // the hardware's own functions, for float
 #define EXP(x) __expf(x)
+#define FULL 8
 #else
 #define EXP(x) exp(x)
+#define FULL 6
 #endif
 
 // Where a lane stands: its image, and its place in it. Lanes of one warp stay together,
@@ -127,7 +131,7 @@ extern "C" __global__ void backward_sample(
 }
 
 // The noise is drawn again from its counter: 20 bytes, and nothing kept.
-extern "C" __global__ void backward_drawn(
+extern "C" __global__ void __launch_bounds__(256, FULL) backward_drawn(
     const real4 *__restrict__ z_bar, const real *__restrict__ kl_bar,
     const real4 *__restrict__ mu, const real4 *__restrict__ logvar, unsigned low,
     unsigned high, unsigned stream, unsigned long long first,
