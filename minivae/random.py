@@ -63,16 +63,34 @@ class Noise:
         first, count = self._advance((count,))
         return kernels.family("philox.words")(self.seed, self.stream, first, count)
 
-    def uniform(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
-        """Draw uniforms in (0, 1), odd multiples of 2**-24: the same in every dtype."""
+    def uniform(
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike = np.float32,
+        like: Array | None = None,
+    ) -> Array:
+        """Draw uniforms in (0, 1), odd multiples of 2**-24: the same in every dtype.
+
+        They lie where the array `like` does; without it they are NumPy's.
+        """
         first, count = self._advance(shape)
         family = kernels.family("philox.uniforms")
-        drawn = family(self.seed, self.stream, first, count)
+        drawn = family(self.seed, self.stream, first, count, like=like)
         return drawn.astype(dtype, copy=False).reshape(shape)
 
-    def normal(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
-        """Draw standard normals: in float32 the rounded numbers of float64."""
+    def normal(
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike = np.float32,
+        like: Array | None = None,
+    ) -> Array:
+        """Draw standard normals, of the dtype and place of `like` if that is given.
+
+        On the CPU those of float32 are the rounded numbers of float64; on a device they
+        are computed in float32, and within 2e-6 of them.
+        """
         first, count = self._advance(shape)
         family = kernels.family("philox.normals")
-        drawn = family(self.seed, self.stream, first, count)
-        return drawn.astype(dtype, copy=False).reshape(shape)
+        like = np.empty(0, dtype) if like is None else like
+        drawn = family(self.seed, self.stream, first, count, like=like)
+        return drawn.reshape(shape)

@@ -22,6 +22,10 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
             and importlib.util.find_spec("playwright") is not None
         ),
     ),
+    "ptx": (
+        "NVRTC or numba-cuda is not installed: pip install 'minivae[ptx]'",
+        lambda: _has_ptx(),
+    ),
     "cuda": ("no CUDA device", lambda: _has_cuda()),
 }
 """The optional parts: why a test of it is skipped, and whether it is here."""
@@ -36,6 +40,12 @@ def _has_cuda() -> bool:
     except UserError:
         return False
     return True
+
+
+def _has_ptx() -> bool:
+    from minivae_kernels import devices
+
+    return not (devices.why_no_ptx() or devices.why_no_numba_cuda())
 
 
 def required() -> set[str]:

@@ -1,12 +1,18 @@
-"""A stand-in for CuPy: arrays that NumPy's functions refuse.
+"""A stand-in for CuPy: arrays that NumPy's functions refuse, and a device.
 
-It has CuPy's interface as far as the ops use it, computed by NumPy underneath. A bare
-`np.` call in an op meets an object it does not know, and fails.
+It has CuPy's interface as far as minivae uses it, computed by NumPy underneath. A bare
+`np.` call in an op meets an object it does not know, and fails. Kernels run in the PTX
+interpreter, which takes an argument of the wrong kind or number for what it is; memory
+that nobody has written is NaN.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +36,10 @@ class ndarray:
 
     def item(self) -> float:
         return self.inside.item()
+
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self.inside.__array_interface__["data"][0])
 
     def __getitem__(self, index: Any) -> ndarray:
         return ndarray(self.inside[_inside(index)])
@@ -99,6 +109,56 @@ def asarray(value: Any, dtype: Any = None) -> ndarray:
     if isinstance(value, ndarray) and dtype in (None, value.inside.dtype):
         return value
     return ndarray(np.array(_inside(value), dtype=dtype))
+
+
+def empty(shape: Any, dtype: Any = float) -> ndarray:
+    """Return memory that nobody has written: NaN, and large integers."""
+    made = np.empty(shape, dtype)
+    made.reshape(-1).view(np.uint8)[...] = 0xFF
+    return ndarray(made)
+
+
+# The device
+
+
+class Device:
+    """The current device."""
+
+    compute_capability = "90"
+
+
+cuda = SimpleNamespace(
+    Device=Device,
+    runtime=SimpleNamespace(getDeviceCount=lambda: 1, driverGetVersion=lambda: 13000),
+)
+launches: Counter[str] = Counter()
+
+
+class RawModule:
+    """A cubin file, for which the PTX beside it is interpreted."""
+
+    def __init__(self, *, path: str) -> None:
+        self.module = _interpreted(Path(path).with_suffix(".ptx"))
+
+    def get_function(self, name: str) -> Callable[..., None]:
+        kernel = self.module[name]
+
+        def launch(grid: Any, block: Any, arguments: Any, shared_mem: int = 0) -> None:
+            for value in arguments:
+                if not isinstance(value, (ndarray, np.generic)):
+                    raise TypeError(f"{name}: {value!r} has no size on a device")
+            launches[name] += 1
+            inside = [_inside(value) for value in arguments]
+            kernel.run(grid, block, inside, shared_bytes=shared_mem)
+
+        return launch
+
+
+@cache
+def _interpreted(path: Path) -> Any:
+    from minivae_kernels import ptx
+
+    return ptx.load(path.read_text(encoding="utf-8"))
 
 
 class add:

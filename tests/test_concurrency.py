@@ -6,7 +6,6 @@ import gc
 import sys
 import threading
 import tracemalloc
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,10 +75,6 @@ def test_memory_stays_flat_over_1000_steps_with_the_collector_off() -> None:
 
 @pytest.fixture
 def gpu_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = SimpleNamespace(getDeviceCount=lambda: 1)
-    monkeypatch.setattr(
-        stand_in, "cuda", SimpleNamespace(runtime=runtime), raising=False
-    )
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
 
 

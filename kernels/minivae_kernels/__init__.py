@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from minivae_kernels.family import CannotRunError, Cost, Family, Rung
+from minivae_kernels.devices import CannotRunError, Session, running_on
+from minivae_kernels.family import Cost, Family, Rung
 
 MODULES = {
     "philox.words": "philox",
@@ -31,6 +32,7 @@ MODULES = {
     "conv.forward": "conv_direct",
     "conv.adjoint": "conv_direct",
     "conv.weight": "conv_direct",
+    "logmeanexp": "logmeanexp",
 }
 """The module that completes each family, by the name of its file."""
 
@@ -49,4 +51,14 @@ def families() -> list[Family]:
     return [family(name) for name in MODULES]
 
 
-__all__ = ["MODULES", "CannotRunError", "Cost", "Family", "Rung", "families", "family"]
+__all__ = [
+    "MODULES",
+    "CannotRunError",
+    "Cost",
+    "Family",
+    "Rung",
+    "Session",
+    "families",
+    "family",
+    "running_on",
+]

@@ -16,6 +16,15 @@ from typing import Any
 
 from minivae_kernels.cpu import check_shapes, kernel
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.launch import (
+    MOST_BLOCKS,
+    CudaC,
+    Kernel,
+    NumbaCuda,
+    ceil_div,
+    scattered,
+    unaligned,
+)
 from minivae_kernels.threads import by_rows, seconds
 
 
@@ -59,8 +68,6 @@ def adam_numpy(
 def adam_numba(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
     """A loop over all parameters of the model."""
     check_shapes(w=w, g=g, m=m, v=v)
-    defaults = {"scale": 1.0, "decay": 0.0, "shrink": 0.0}
-    numbers = {**defaults, **numbers}
     scalars = tuple(w.dtype.type(x) for x in _loop_numbers(**numbers))
     by_rows(_loop, len(w), seconds(7 * w.nbytes), w, g, m, v, *scalars)
 
@@ -71,9 +78,9 @@ def _loop_numbers(
     beta2: float,
     root: float,
     eps: float,
-    scale: float,
-    decay: float,
-    shrink: float,
+    scale: float = 1.0,
+    decay: float = 0.0,
+    shrink: float = 0.0,
 ) -> tuple[float, ...]:
     """Return the loop's numbers: all differences from 1 are taken in float64."""
     kept, inverse = 1 - shrink, 1 / root
@@ -88,3 +95,65 @@ def _loop(start, stop, w, g, m, v, rate, b1, r1, b2, r2, inverse, eps, scale, de
         m[i] = b1 * m[i] + r1 * gradient
         v[i] = b2 * v[i] + r2 * gradient * gradient
         w[i] = q * w[i] - rate * m[i] / (math.sqrt(v[i]) * inverse + eps)
+
+
+# On a CUDA device: one launch for all tensors of a model, since they lie in one buffer
+
+THREADS = 256
+EACH = NumbaCuda("adam_cuda", "adam", THREADS)
+GRID_STRIDE = CudaC("adam", "grid_stride", THREADS)
+VECTORS = CudaC("adam", "vectors", THREADS)
+
+
+def unaligned_flat(*arrays: Any, **_: Any) -> str | None:
+    """Return why four parameters at once cannot be taken; any number of them can."""
+    return scattered(*arrays) or unaligned(*arrays, rows=False)
+
+
+@adam.rung(
+    2,
+    runs_on="cuda",
+    idea="a thread a parameter, one launch",
+    kernels=(EACH,),
+    cost=cost,
+    unless=scattered,
+)
+def adam_each(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
+    """As many threads as parameters."""
+    check_shapes(w=w, g=g, m=m, v=v)
+    EACH[ceil_div(len(w), THREADS), THREADS](w, g, m, v, *_loop_numbers(**numbers))
+
+
+@adam.rung(
+    3,
+    runs_on="cuda",
+    idea="a grid that fills the device and walks: constants are loaded once",
+    kernels=(GRID_STRIDE,),
+    cost=cost,
+    unless=scattered,
+)
+def adam_grid_stride(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
+    """The scalar rung: any alignment."""
+    blocks = min(ceil_div(len(w), THREADS), MOST_BLOCKS)
+    _walk(GRID_STRIDE, blocks, w, g, m, v, numbers)
+
+
+@adam.rung(
+    4,
+    runs_on="cuda",
+    idea="four parameters at once: 128-bit loads and stores",
+    kernels=(VECTORS,),
+    cost=cost,
+    unless=unaligned_flat,
+)
+def adam_vectors(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
+    """Seven instructions move the 112 bytes of four parameters."""
+    blocks = min(ceil_div(len(w), 4 * THREADS), MOST_BLOCKS)
+    _walk(VECTORS, blocks, w, g, m, v, numbers)
+
+
+def _walk(
+    kernel: Kernel, blocks: int, w: Any, g: Any, m: Any, v: Any, numbers: Any
+) -> None:
+    check_shapes(w=w, g=g, m=m, v=v)
+    kernel[blocks, THREADS](w, g, m, v, len(w), *_loop_numbers(**numbers))

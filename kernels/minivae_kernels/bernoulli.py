@@ -22,6 +22,16 @@ from minivae_kernels.cpu import (
     log1p_unit_f32,
 )
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.launch import (
+    MOST_BLOCKS,
+    CudaC,
+    Kernel,
+    NumbaCuda,
+    ceil_div,
+    contiguous_on,
+    empty,
+    unaligned,
+)
 from minivae_kernels.threads import by_rows, seconds
 
 
@@ -92,3 +102,193 @@ def _vector_loop(start, stop, logits, target, scale, values, gradient):  # type:
             inverse = f32(1.0) / (f32(1.0) + t)
             gradient[n, d] = scale * ((inverse if l >= 0 else t * inverse) - x)
         values[n] = total
+
+
+# On a CUDA device. First in Numba: loss and gradient are two kernels, 20 bytes a pixel
+
+THREADS = 256
+ATOMIC, TREE, SHUFFLES, ADD, STRIDE, GRADIENT = (
+    NumbaCuda("bernoulli_cuda", name, THREADS)
+    for name in (
+        "atomic",
+        "block_tree",
+        "warp_shuffles",
+        "add_partials",
+        "block_stride",
+        "gradient",
+    )
+)
+
+
+def two_passes(logits: Any, target: Any, scale: float = 1.0) -> Cost:
+    """Loss: read l and x, write a value an image. Gradient: read both again."""
+    values = len(logits) * logits.itemsize
+    return Cost(5 * logits.nbytes, 40 * logits.size, {"values": values})
+
+
+def with_atomics(logits: Any, target: Any, scale: float = 1.0) -> Cost:
+    """The same, but every pixel's loss is read and written on its own."""
+    beside = {"values, a pixel at a time": 2 * logits.nbytes}
+    return Cost(5 * logits.nbytes, 40 * logits.size, beside)
+
+
+def with_partials(logits: Any, target: Any, scale: float = 1.0) -> Cost:
+    """The same, and a sum of each 256 pixels of an image, written and read."""
+    N, D = logits.shape
+    partials = 2 * N * ceil_div(D, THREADS) * logits.itemsize
+    beside = {"values": N * logits.itemsize, "partials": partials}
+    return Cost(5 * logits.nbytes, 40 * logits.size, beside)
+
+
+@bernoulli.rung(
+    3,
+    runs_on="cuda",
+    idea="a thread a pixel; each adds its loss to its image's, by an atomic",
+    kernels=(ATOMIC, GRADIENT),
+    cost=with_atomics,
+)
+def bernoulli_atomic(logits: Any, target: Any, scale: float = 1.0) -> tuple[Any, Any]:
+    """Right, but not the same bits each time: float additions in any order."""
+    logits, target = _on_device(logits, target)
+    values = empty(len(logits), logits)
+    values[...] = 0
+    ATOMIC[_chunks(logits), THREADS](logits, target, values)
+    return values, _gradient(logits, target, scale)
+
+
+@bernoulli.rung(
+    4,
+    runs_on="cuda",
+    idea="a tree in shared memory: one partial sum a block, and barriers",
+    kernels=(TREE, ADD, GRADIENT),
+    cost=with_partials,
+)
+def bernoulli_block_tree(
+    logits: Any, target: Any, scale: float = 1.0
+) -> tuple[Any, Any]:
+    """Deterministic: partial sums are added in their order."""
+    return _by_partials(TREE, logits, target, scale)
+
+
+@bernoulli.rung(
+    5,
+    runs_on="cuda",
+    idea="warp shuffles: sums go from lane to lane, with one barrier",
+    kernels=(SHUFFLES, ADD, GRADIENT),
+    cost=with_partials,
+)
+def bernoulli_warp_shuffles(
+    logits: Any, target: Any, scale: float = 1.0
+) -> tuple[Any, Any]:
+    """The same partial sums without trips to shared memory."""
+    return _by_partials(SHUFFLES, logits, target, scale)
+
+
+@bernoulli.rung(
+    6,
+    runs_on="cuda",
+    idea="a block an image, its threads walk over it: no partial sums",
+    kernels=(STRIDE, GRADIENT),
+    cost=two_passes,
+)
+def bernoulli_block_stride(
+    logits: Any, target: Any, scale: float = 1.0
+) -> tuple[Any, Any]:
+    """Any number of pixels by a block of one size; two launches, not three."""
+    logits, target = _on_device(logits, target)
+    values = empty(len(logits), logits)
+    STRIDE[len(logits), THREADS](logits, target, values)
+    return values, _gradient(logits, target, scale)
+
+
+def _on_device(logits: Any, target: Any) -> tuple[Any, ...]:
+    check_shapes(logits=logits, target=target)
+    return contiguous_on(logits, target)
+
+
+def _chunks(logits: Any) -> tuple[int, int]:
+    """Return a grid of a block for each 256 pixels of an image."""
+    return len(logits), ceil_div(logits.shape[1], THREADS)
+
+
+def _by_partials(
+    kernel: Kernel, logits: Any, target: Any, scale: float
+) -> tuple[Any, Any]:
+    logits, target = _on_device(logits, target)
+    partials, values = empty(_chunks(logits), logits), empty(len(logits), logits)
+    kernel[_chunks(logits), THREADS](logits, target, partials)
+    ADD[ceil_div(len(logits), THREADS), THREADS](partials, values)
+    return values, _gradient(logits, target, scale)
+
+
+def _gradient(logits: Any, target: Any, scale: float) -> Any:
+    out = empty(logits.shape, logits)
+    GRADIENT[_chunks(logits), THREADS](logits, target, scale, out)
+    return out
+
+
+# Then in CUDA C: loss and gradient in one pass, 12 bytes a pixel
+
+ONE_PASS = CudaC("bernoulli", "one_pass", THREADS)
+VECTORS = CudaC("bernoulli", "vectors", THREADS)
+FAST = CudaC("bernoulli", "vectors", THREADS, FAST=1)
+
+
+def one_pass(logits: Any, target: Any, scale: float = 1.0) -> Cost:
+    """Read l and x, write the gradient, and a value an image."""
+    values = len(logits) * logits.itemsize
+    return Cost(3 * logits.nbytes, 40 * logits.size, {"values": values})
+
+
+@bernoulli.rung(
+    7,
+    runs_on="cuda",
+    idea="loss and gradient from one exp, in one pass: 12 bytes a pixel, not 20",
+    kernels=(ONE_PASS,),
+    cost=one_pass,
+)
+def bernoulli_one_pass(logits: Any, target: Any, scale: float = 1.0) -> tuple[Any, Any]:
+    """A block an image. The only rung that changes the floor."""
+    logits, target = _on_device(logits, target)
+    values, gradient = empty(len(logits), logits), empty(logits.shape, logits)
+    N, D = logits.shape
+    ONE_PASS[N, THREADS](logits, target, scale, values, gradient, D)
+    return values, gradient
+
+
+@bernoulli.rung(
+    8,
+    runs_on="cuda",
+    idea="four pixels a lane by 128-bit loads, a warp an image: no barrier",
+    kernels=(VECTORS,),
+    cost=one_pass,
+    unless=unaligned,
+)
+def bernoulli_vectors(logits: Any, target: Any, scale: float = 1.0) -> tuple[Any, Any]:
+    """More bytes in flight for each instruction; warps never wait for each other."""
+    return _by_vectors(VECTORS, logits, target, scale)
+
+
+@bernoulli.rung(
+    9,
+    runs_on="cuda",
+    idea="the hardware's own exp, log and division: fewer digits, fewer instructions",
+    kernels=(FAST,),
+    cost=one_pass,
+    unless=unaligned,
+    dtypes=(np.dtype(np.float32),),
+)
+def bernoulli_fast(logits: Any, target: Any, scale: float = 1.0) -> tuple[Any, Any]:
+    """An absolute error of 4e-7 a pixel; its bytes are the floor, so time is theirs."""
+    return _by_vectors(FAST, logits, target, scale)
+
+
+def _by_vectors(
+    kernel: Kernel, logits: Any, target: Any, scale: float
+) -> tuple[Any, Any]:
+    logits, target = _on_device(logits, target)
+    values, gradient = empty(len(logits), logits), empty(logits.shape, logits)
+    N, D = logits.shape
+    blocks = min(ceil_div(N * 32, THREADS), MOST_BLOCKS)
+    kernel[blocks, THREADS](logits, target, scale, values, gradient, N, D // 4)
+    return values, gradient

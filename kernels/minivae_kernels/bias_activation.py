@@ -12,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from minivae_kernels.cpu import check_shapes, kernel
+from minivae_kernels.cpu import kernel
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.launch import (
+    CudaC,
+    NumbaCuda,
+    ceil_div,
+    contiguous_on,
+    scattered,
+    unaligned,
+)
 from minivae_kernels.threads import by_rows, seconds
 
 ACTIVATIONS = ("identity", "relu")
@@ -38,9 +46,14 @@ def bias_activation_numpy(z: Any, bias: Any, *, activation: str = "identity") ->
 @bias_activation.rung(1, runs_on="cpu", idea="one pass: each element touched once")
 def bias_activation_numba(z: Any, bias: Any, *, activation: str = "identity") -> None:
     """A loop over rows; the activation is chosen outside of it."""
-    check_shapes(bias=bias, one_a_column=np.empty(z.shape[1]))
+    _check_bias(z, bias)
     loop = _relu if _checked(activation) == "relu" else _identity
     by_rows(loop, len(z), seconds(2 * z.nbytes), z, np.ascontiguousarray(bias))
+
+
+def _check_bias(z: Any, bias: Any) -> None:
+    if bias.shape != z.shape[1:]:
+        raise ValueError(f"a bias of shape {bias.shape} for z {z.shape}")
 
 
 def _checked(activation: str) -> str:
@@ -62,3 +75,53 @@ def _relu(start, stop, z, bias):  # type: ignore[no-untyped-def]
         for o in range(z.shape[1]):
             total = z[n, o] + bias[o]
             z[n, o] = total if total > 0 or total != total else total - total
+
+
+# On a CUDA device
+
+THREADS, ROWS = 256, 8
+EACH = NumbaCuda("bias_activation_cuda", "bias_activation", THREADS)
+VECTORS = CudaC("bias_activation", "vectors", THREADS)
+
+
+def bias_each(z: Any, bias: Any, **_: Any) -> Cost:
+    """Read and write z, and read a bias for every element."""
+    return Cost(2 * z.nbytes, 2 * z.size, {"bias, once an element": z.nbytes})
+
+
+def bias_by_rows(z: Any, bias: Any, **_: Any) -> Cost:
+    """Read and write z, and read the biases for every eight rows."""
+    biases = ceil_div(len(z), ROWS) * bias.nbytes
+    return Cost(2 * z.nbytes, 2 * z.size, {"bias, once in 8 rows": biases})
+
+
+@bias_activation.rung(
+    2,
+    runs_on="cuda",
+    idea="a thread an element",
+    kernels=(EACH,),
+    cost=bias_each,
+    unless=lambda z, bias, **_: scattered(z),
+)
+def bias_activation_each(z: Any, bias: Any, *, activation: str = "identity") -> None:
+    """One pass, in place."""
+    relu = _checked(activation) == "relu"
+    _check_bias(z, bias)
+    EACH[ceil_div(z.size, THREADS), THREADS](z, *contiguous_on(bias), relu)
+
+
+@bias_activation.rung(
+    3,
+    runs_on="cuda",
+    idea="four elements at once, in eight rows: a bias is read once and used 8 times",
+    kernels=(VECTORS,),
+    cost=bias_by_rows,
+    unless=lambda z, bias, **_: scattered(z) or unaligned(z, bias),
+)
+def bias_activation_vectors(z: Any, bias: Any, *, activation: str = "identity") -> None:
+    """128-bit loads and stores."""
+    relu = _checked(activation) == "relu"
+    _check_bias(z, bias)
+    N, quads = len(z), z.shape[1] // 4
+    grid = ceil_div(N, ROWS), ceil_div(quads, THREADS)
+    VECTORS[grid, THREADS](z, *contiguous_on(bias), N, quads, relu)

@@ -12,6 +12,7 @@ import numpy as np
 
 from minivae_kernels.cpu import contiguous, kernel
 from minivae_kernels.family import Cost, Family
+from minivae_kernels.launch import CudaC, NumbaCuda, ceil_div, contiguous_on, empty
 from minivae_kernels.threads import by_rows, seconds
 
 BLOCK, GROUP = 64, 1024  # rows
@@ -71,3 +72,80 @@ def _rows(start, stop, g, sums):  # type: ignore[no-untyped-def]
                     block[o] += g[n, o]
             for o in range(g.shape[1]):
                 sums[group, o] += block[o]
+
+
+# On a CUDA device
+
+THREADS = 256
+COLUMNS, PARTS = 32, 64  # columns of a block; parts of the rows, at the most
+BLOCK_A_COLUMN, THREAD_A_COLUMN = (
+    NumbaCuda("colsum_cuda", name, THREADS)
+    for name in ("block_a_column", "thread_a_column")
+)
+TILES, ADD = (CudaC("colsum", name, THREADS) for name in ("tiles", "add_partials"))
+
+
+def one_reading(g: Any) -> Cost:
+    """Read the matrix, write the sums."""
+    return Cost(g.nbytes, g.size, {"sums": g.shape[1] * g.itemsize})
+
+
+def two_stages(g: Any) -> Cost:
+    """Read the matrix, write partial sums, read them, write the sums."""
+    sums = g.shape[1] * g.itemsize
+    beside = {"sums": sums, "partials": 2 * _parts(g)[0] * sums}
+    return Cost(g.nbytes, g.size, beside)
+
+
+@colsum.rung(
+    3,
+    runs_on="cuda",
+    idea="a block a column: neighbouring threads read a row apart",
+    kernels=(BLOCK_A_COLUMN,),
+    cost=one_reading,
+)
+def colsum_block_a_column(g: Any) -> Any:
+    """The tree of a sum, laid along the wrong axis."""
+    (g,) = contiguous_on(g)
+    out = empty(g.shape[1], g)
+    BLOCK_A_COLUMN[g.shape[1], THREADS](g, out)
+    return out
+
+
+@colsum.rung(
+    4,
+    runs_on="cuda",
+    idea="a thread a column: coalesced, but few threads",
+    kernels=(THREAD_A_COLUMN,),
+    cost=one_reading,
+)
+def colsum_thread_a_column(g: Any) -> Any:
+    """400 columns are 400 threads, on a device that has room for 200,000."""
+    (g,) = contiguous_on(g)
+    out = empty(g.shape[1], g)
+    THREAD_A_COLUMN[ceil_div(g.shape[1], THREADS), THREADS](g, out)
+    return out
+
+
+@colsum.rung(
+    5,
+    runs_on="cuda",
+    idea="two stages: parts of the rows at once, then their partial sums in order",
+    kernels=(TILES, ADD),
+    cost=two_stages,
+)
+def colsum_two_stages(g: Any) -> Any:
+    """Coalesced, with work for the whole device, and the same bits each time."""
+    (g,) = contiguous_on(g)
+    N, O = g.shape  # noqa: E741
+    parts, rows = _parts(g)
+    partials, out = empty((parts, O), g), empty(O, g)
+    TILES[(ceil_div(O, COLUMNS), parts), THREADS](g, partials, N, O, rows)
+    ADD[ceil_div(O, THREADS), THREADS](partials, out, parts, O)
+    return out
+
+
+def _parts(g: Any) -> tuple[int, int]:
+    """Return into how many parts the rows are cut, and the rows of each."""
+    rows = max(BLOCK, ceil_div(len(g), PARTS))
+    return max(1, ceil_div(len(g), rows)), rows

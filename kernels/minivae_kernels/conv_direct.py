@@ -50,7 +50,7 @@ class Frame(NamedTuple):
     left: int
 
 
-def fits(channels: int) -> str | None:
+def unfit(channels: int) -> str | None:
     """Return why a map of so many channels cannot be computed by vectors, or None."""
     if channels >= FEWEST_CHANNELS:
         return None
@@ -61,7 +61,7 @@ def fits(channels: int) -> str | None:
     4,
     runs_on="cpu",
     idea="tiles of sums in registers, no matrix of windows",
-    fits=lambda x, w, **_: fits(len(w)),
+    unless=lambda x, w, **_: unfit(len(w)),
 )
 def forward_tiles(
     x: Any, w: Any, *, stride: int, padding: int, bias: Any = None
@@ -153,7 +153,7 @@ def _spreader(P: int, V: int, LANES: int) -> Any:
     5,
     runs_on="cpu",
     idea="tiles of pixels: gather by place among the strides",
-    fits=lambda y, w, **_: fits(w.shape[1]),
+    unless=lambda y, w, **_: unfit(w.shape[1]),
 )
 def adjoint_tiles(
     y: Any,
@@ -293,7 +293,7 @@ def _walker(P: int, V: int, LANES: int) -> Any:
     4,
     runs_on="cpu",
     idea="tiles of the gradient: taps by channels, summed over pixels",
-    fits=lambda x, y, **_: fits(y.shape[1]),
+    unless=lambda x, y, **_: unfit(y.shape[1]),
 )
 def weight_tiles(
     x: Any, y: Any, *, stride: int, padding: int, kernel: tuple[int, int]

@@ -16,6 +16,7 @@ from typing import Any
 
 from minivae_kernels.cpu import check_shapes, kernel
 from minivae_kernels.family import Cost, Family, library
+from minivae_kernels.launch import NumbaCuda, ceil_div, scattered
 from minivae_kernels.threads import by_rows, seconds
 
 
@@ -62,10 +63,20 @@ def sgd_numba(
 ) -> None:
     """A loop over all parameters; Nesterov's look-ahead is a weight of 1 or 0."""
     check_shapes(w=w, g=g, b=b)
-    ahead = (momentum, 1.0) if nesterov else (1.0, 0.0)
-    numbers = (lr, momentum, scale, decay, *ahead)
+    numbers = _sgd_numbers(lr, momentum, nesterov, scale, decay)
     scalars = tuple(w.dtype.type(x) for x in numbers)
     by_rows(_sgd_loop, len(w), seconds(5 * w.nbytes), w, g, b, *scalars)
+
+
+def _sgd_numbers(
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    scale: float = 1.0,
+    decay: float = 0.0,
+) -> tuple[float, ...]:
+    ahead = (momentum, 1.0) if nesterov else (1.0, 0.0)
+    return lr, momentum, scale, decay, *ahead
 
 
 @kernel
@@ -157,3 +168,58 @@ def _scaled_loop(start, stop, w, g, squares, lr, keep, add, eps, scale, decay): 
         gradient = scale * g[i] + decay * w[i]
         squares[i] = keep * squares[i] + add * gradient * gradient
         w[i] -= lr * gradient / (math.sqrt(squares[i]) + eps)
+
+
+# On a CUDA device
+
+THREADS = 256
+SGD = NumbaCuda("descent_cuda", "sgd", THREADS)
+SCALED = NumbaCuda("descent_cuda", "scaled_descent", THREADS)
+EACH = "a thread a parameter, one launch for the whole model"
+
+
+@sgd.rung(2, runs_on="cuda", idea=EACH, kernels=(SGD,), cost=cost, unless=scattered)
+def sgd_each(w: Any, g: Any, b: Any, **numbers: Any) -> None:
+    """Momentum and step in one pass."""
+    check_shapes(w=w, g=g, b=b)
+    SGD[ceil_div(len(w), THREADS), THREADS](w, g, b, *_sgd_numbers(**numbers))
+
+
+@adagrad.rung(
+    2, runs_on="cuda", idea=EACH, kernels=(SCALED,), cost=cost, unless=scattered
+)
+def adagrad_each(
+    w: Any,
+    g: Any,
+    s: Any,
+    *,
+    lr: float,
+    eps: float,
+    scale: float = 1.0,
+    decay: float = 0.0,
+) -> None:
+    """RMSProp's kernel, with weights 1 and 1."""
+    _scaled_each(w, g, s, (lr, 1.0, 1.0, eps, scale, decay))
+
+
+@rmsprop.rung(
+    2, runs_on="cuda", idea=EACH, kernels=(SCALED,), cost=cost, unless=scattered
+)
+def rmsprop_each(
+    w: Any,
+    g: Any,
+    v: Any,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    scale: float = 1.0,
+    decay: float = 0.0,
+) -> None:
+    """Squares and step in one pass."""
+    _scaled_each(w, g, v, (lr, alpha, 1 - alpha, eps, scale, decay))
+
+
+def _scaled_each(w: Any, g: Any, squares: Any, numbers: tuple[float, ...]) -> None:
+    check_shapes(w=w, g=g, squares=squares)
+    SCALED[ceil_div(len(w), THREADS), THREADS](w, g, squares, *numbers)

@@ -17,29 +17,47 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from minivae_kernels.devices import (
+    CannotRunError,
+    place_of,
+    why_no_numba_cuda,
+    why_no_nvrtc,
+)
+
+if TYPE_CHECKING:
+    from minivae_kernels.launch import Kernel
+
 F = TypeVar("F", bound=Callable[..., Any])
-PLACES = ("numpy", "cpu")  # where a rung can run, the best last
+PLACES = ("numpy", "cpu", "cuda")  # where a rung can run, the best last
+NOWHERE = "runs on CuPy arrays, or in running_on('ptx')"
+LANGUAGES = {"numpy": "NumPy", "cpu": "Numba", "cuda": "CuPy"}  # without own kernels
 MOST_ELEMENTS = 2**31 - 1  # of one array: what a CUDA grid counts in 32 bits
 COMPILED_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class CannotRunError(RuntimeError):
-    """A rung was forced where it cannot run; the message says why."""
-
-
 @dataclass(frozen=True)
 class Cost:
-    """What a call must move and compute, at the least."""
+    """What a call moves and computes.
+
+    `bytes` are those of the arrays that it reads and writes, each once; a family's are
+    the floor. `beside` names what comes on top: a value an image, partial sums.
+    """
 
     bytes: int
     flops: int
+    beside: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def moved(self) -> int:
+        """All bytes read and written."""
+        return self.bytes + sum(self.beside.values())
 
 
 @dataclass(frozen=True)
@@ -52,27 +70,59 @@ class Rung:
     idea: str
     function: Callable[..., Any]
     needs: str = ""  # an option without which it cannot run
-    fits: Callable[..., str | None] | None = None  # why not, for shapes that it refuses
+    kernels: tuple[Kernel, ...] = ()  # what a CUDA rung launches
+    cost: Callable[..., Cost] | None = None  # what it moves, if it says so
+    unless: Callable[..., str | None] | None = None  # what else it may refuse
+    dtypes: tuple[np.dtype[Any], ...] = COMPILED_DTYPES
+
+    @property
+    def language(self) -> str:
+        """What it is written in."""
+        return self.kernels[0].language if self.kernels else LANGUAGES[self.runs_on]
 
     def why_not(self, *arrays: Any, **options: Any) -> str | None:
         """Return why this rung cannot run on these arguments, or None if it can."""
         if self.needs and options.get(self.needs) is None:
             return f"needs {self.needs}="
-        if self.fits and (reason := self.fits(*arrays, **options)):
-            return reason
-        arrays = tuple(a for a in arrays if not isinstance(a, (int, float)))
-        for array in arrays:
+        given = [a for a in (*arrays, *options.values()) if hasattr(a, "dtype")]
+        for array in given:
             if array.size > MOST_ELEMENTS:
                 return f"takes at most {MOST_ELEMENTS} elements, got {array.size}"
             if self.runs_on == "numpy":
                 continue
-            if not isinstance(array, (np.ndarray, np.generic)):
+            if self.runs_on == "cpu" and not isinstance(
+                array, (np.ndarray, np.generic)
+            ):
                 return f"runs on NumPy arrays, got {type(array).__module__}"
-            if array.dtype not in COMPILED_DTYPES:
-                return f"is compiled for float32 and float64, got {array.dtype}"
-        if self.runs_on != "numpy" and len({array.dtype for array in arrays}) > 1:
+            if array.dtype not in self.dtypes:
+                names = " and ".join(str(dtype) for dtype in self.dtypes)
+                return f"is compiled for {names}, got {array.dtype}"
+        if self.runs_on != "numpy" and len({array.dtype for array in given}) > 1:
             return "takes arrays of one dtype"
-        return None
+        if self.runs_on == "cuda" and (reason := self._no_place(*arrays, **options)):
+            return reason
+        return self.unless(*arrays, **options) if self.unless else None
+
+    def copies(self, *arrays: Any, **options: Any) -> str:
+        """Return which arrays are copied first, for kernels that take no gaps."""
+        parameters = [p for kernel in self.kernels for p in kernel.parameters]
+        if not any(p.ndim and p.contiguous for p in parameters[:1]):
+            return ""
+        given = [a for a in (*arrays, *options.values()) if hasattr(a, "flags")]
+        count = sum(not a.flags.c_contiguous for a in given)
+        return f"{count} array{'s' * (count > 1)}" if count else ""
+
+    def _no_place(self, *arrays: Any, **options: Any) -> str | None:
+        place = place_of(*arrays, *options.values())
+        if place is None:
+            return NOWHERE
+        if place != "cuda" and not self.kernels:
+            return f"is a library for the device: nothing to run in {place!r}"
+        if place == "simulator" and self.language != "Numba":
+            return "is CUDA C, which Numba's simulator does not run"
+        if self.language == "Numba":
+            return why_no_numba_cuda()
+        return why_no_nvrtc() if self.kernels else None
 
 
 class Family:
@@ -108,9 +158,17 @@ class Family:
         runs_on: str,
         idea: str,
         needs: str = "",
-        fits: Callable[..., str | None] | None = None,
+        kernels: tuple[Kernel, ...] = (),
+        cost: Callable[..., Cost] | None = None,
+        unless: Callable[..., str | None] | None = None,
+        dtypes: tuple[np.dtype[Any], ...] = COMPILED_DTYPES,
     ) -> Callable[[F], F]:
-        """Declare the next rung; `idea` is the one thing it adds."""
+        """Declare the next rung; `idea` is the one thing it adds.
+
+        A CUDA rung names the kernels that it launches and says what they move, by the
+        `cost` of a call's arguments. `unless` returns a reason to refuse arguments
+        that other rungs take.
+        """
         if runs_on not in PLACES or number != len(self.rungs):
             raise TypeError(
                 f"{self.name}: rung {number} on {runs_on!r} is out of place"
@@ -118,9 +176,9 @@ class Family:
 
         def declare(function: F) -> F:
             name = function.__name__
-            rung = Rung(number, name, runs_on, idea, function, needs, fits)
-            self.rungs.append(rung)
-            self._shapes_matter |= fits is not None
+            rest = (needs, kernels, cost, unless, dtypes)
+            self.rungs.append(Rung(number, name, runs_on, idea, function, *rest))
+            self._shapes_matter |= unless is not None and runs_on == "cpu"
             return function
 
         return declare
@@ -136,6 +194,8 @@ class Family:
             if reason := forced.why_not(*arrays, **options):
                 raise CannotRunError(f"{forced.name} {reason}")
             return forced
+        if place_of(*arrays, *options.values()) is not None:
+            return self._best(*arrays, **options)  # alignment matters: look each time
         given = (name for name, value in options.items() if value is not None)
         shapes = (a.shape for a in arrays) if self._shapes_matter else ()
         kinds = (*map(_kind, arrays), *shapes, *given)  # what the choice depends on
@@ -174,7 +234,9 @@ class Family:
         lines, chosen = [repr(self)], self.chosen(*arrays, **options)
         for rung in self.rungs:
             reason = rung.why_not(*arrays, **options)
-            verdict = "runs" if rung is chosen else reason or "can run"
+            copies = rung.copies(*arrays, **options)
+            runs = f"runs; copies {copies} that lie scattered" if copies else "runs"
+            verdict = runs if rung is chosen else reason or "can run"
             lines.append(f"  {rung.number} {rung.name}: {rung.idea} [{verdict}]")
         return "\n".join(lines)
 
@@ -187,6 +249,6 @@ def _kind(array: Any) -> Any:
 
 def library(*arrays: Any) -> Any:
     """Return the array library of `arrays`, for references: NumPy or CuPy."""
-    if all(isinstance(a, (np.ndarray, np.generic, float)) for a in arrays):
+    if all(isinstance(a, (np.ndarray, np.generic, float, type(None))) for a in arrays):
         return np
     return sys.modules["cupy"]

@@ -6,6 +6,9 @@ Ten rounds of two 32x32-bit multiplications scramble a 128-bit counter under a 6
 key. Nothing is carried from one call to the next: word i of a stream can be computed
 without the words before it, which is why every thread of a kernel can draw its own.
 
+Every family here takes `like=`, an array: the numbers then lie where it lies, and the
+normals have its dtype.
+
 Source: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3",
 section 3.3; known answers in the Random123 distribution, `tests/kat_vectors`.
 """
@@ -20,6 +23,15 @@ from numpy.typing import NDArray
 
 from minivae_kernels.cpu import inlined, kernel
 from minivae_kernels.family import Cost, Family
+from minivae_kernels.launch import (
+    MOST_BLOCKS,
+    CudaC,
+    Kernel,
+    NumbaCuda,
+    ceil_div,
+    empty,
+    library,
+)
 from minivae_kernels.threads import by_rows, seconds
 
 Words = NDArray[np.uint32]
@@ -50,14 +62,17 @@ def philox4x32(
     return c0, c1, c2, c3
 
 
-def words_cost(seed: int, stream: int, first: int, count: int) -> Cost:
+def words_cost(seed: int, stream: int, first: int, count: int, **_: Any) -> Cost:
     """Write the words; per word 5 multiplications and 10 bit operations."""
     return Cost(bytes=4 * count, flops=40 * count)
 
 
-def normals_cost(seed: int, stream: int, first: int, count: int) -> Cost:
-    """Write float64; per number its word, half a log, half a root, a sine."""
-    return Cost(bytes=8 * count, flops=80 * count)
+def normals_cost(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> Cost:
+    """Write float64, or like's; per number its word, half a log and root, a sine."""
+    size = 8 if like is None else like.itemsize
+    return Cost(bytes=size * count, flops=80 * count)
 
 
 words = Family(
@@ -75,7 +90,9 @@ normals = Family(
 
 
 @words.reference
-def words_numpy(seed: int, stream: int, first: int, count: int) -> Words:
+def words_numpy(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> Words:
     """Return `count` words of a stream, from element `first` on.
 
     Element i is word i mod 4 of the counter (i div 4, stream) under the key `seed`:
@@ -93,19 +110,20 @@ def words_numpy(seed: int, stream: int, first: int, count: int) -> Words:
         for column, word in enumerate(philox4x32(counter, key)):
             rows[:, column] = word
     offset = first - 4 * first_block
-    return out.reshape(-1)[offset : offset + count]
+    drawn = out.reshape(-1)[offset : offset + count]
+    return library(like).asarray(drawn)
 
 
 @uniforms.reference
 def uniforms_numpy(
-    seed: int, stream: int, first: int, count: int
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
 ) -> NDArray[np.float32]:
     """Return `count` uniforms: the odd multiples of 2**-24 in (0, 1).
 
     u = (2 * (word >> 9) + 1) * 2**-24 is exact in float32 on every machine, and never
     0 or 1.
     """
-    return as_uniforms(words(seed, stream, first, count))
+    return as_uniforms(words(seed, stream, first, count, like=like))
 
 
 def as_uniforms(drawn: Words) -> NDArray[np.float32]:
@@ -116,8 +134,8 @@ def as_uniforms(drawn: Words) -> NDArray[np.float32]:
 
 @normals.reference
 def normals_numpy(
-    seed: int, stream: int, first: int, count: int
-) -> NDArray[np.float64]:
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> NDArray[np.floating]:
     """Return `count` standard normals by Box and Muller (1958), in float64.
 
     Elements 2j and 2j + 1 share the uniforms u, v of the same numbers: r cos(2 pi v)
@@ -125,25 +143,33 @@ def normals_numpy(
     """
     begin = first - first % 2
     pairs = -(-(first + count - begin) // 2)
-    u = uniforms(seed, stream, begin, 2 * pairs).astype(np.float64).reshape(pairs, 2)
-    radius = np.sqrt(-2 * np.log(u[:, 0]))
+    xp, u = library(like), uniforms(seed, stream, begin, 2 * pairs, like=like)
+    u = u.astype(np.float64).reshape(pairs, 2)
+    radius = xp.sqrt(-2 * xp.log(u[:, 0]))
     angle = 2 * np.pi * u[:, 1]
-    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return z.reshape(-1)[first - begin : first - begin + count]
+    z = xp.stack([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)
+    return _typed(z.reshape(-1)[first - begin : first - begin + count], like)
+
+
+def _typed(drawn: Any, like: Any) -> Any:
+    """Round float64 to the dtype of `like`."""
+    return drawn if like is None else drawn.astype(like.dtype, copy=False)
 
 
 # Compiled: one counter at a time, its words never leave the registers
 
 
 @words.rung(1, runs_on="cpu", idea="ten rounds in registers, a block at a time")
-def words_numba(seed: int, stream: int, first: int, count: int) -> Words:
+def words_numba(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> Words:
     """The same words as the reference, bit for bit."""
     return _drawn(_words_loop, np.uint32, 4, seed, stream, first, count)
 
 
 @uniforms.rung(1, runs_on="cpu", idea="no array of words in between")
 def uniforms_numba(
-    seed: int, stream: int, first: int, count: int
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
 ) -> NDArray[np.float32]:
     """The same uniforms as the reference, bit for bit."""
     return _drawn(_uniforms_loop, np.float32, 4, seed, stream, first, count)
@@ -151,10 +177,12 @@ def uniforms_numba(
 
 @normals.rung(1, runs_on="cpu", idea="two normals from two words, in one pass")
 def normals_numba(
-    seed: int, stream: int, first: int, count: int
-) -> NDArray[np.float64]:
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> NDArray[np.floating]:
     """The same normals as the reference, up to the last digits of log, cos and sin."""
-    return _drawn(_normals_loop, np.float64, 8, seed, stream, first, count)
+    return _typed(
+        _drawn(_normals_loop, np.float64, 8, seed, stream, first, count), like
+    )
 
 
 def _drawn(
@@ -217,3 +245,145 @@ def _normals_loop(start, stop, first_block, stream, k0, k1, out):  # type: ignor
             angle = 2.0 * math.pi * np.float64(_uniform(w[i + 1]))
             out[b, i] = radius * math.cos(angle)
             out[b, i + 1] = radius * math.sin(angle)
+
+
+# On a CUDA device
+
+THREADS = 256
+WORD, UNIFORM, NORMAL = (
+    NumbaCuda("philox_cuda", name, THREADS)
+    for name in ("words", "uniforms", "standard_normals")
+)
+FOUR_WORDS, FOUR_UNIFORMS, FOUR_NORMALS = (
+    CudaC("philox", name, THREADS) for name in ("words", "uniforms", "standard_normals")
+)
+SINE_TABLE = 48  # bytes of coefficients that a sine or cosine in float64 reads
+
+
+def normals_moves(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> Cost:
+    """The floor; in float64, a table besides."""
+    floor = normals_cost(seed, stream, first, count, like=like)
+    return Cost(floor.bytes, floor.flops, sine_table(count, like))
+
+
+def sine_table(count: int, like: Any) -> dict[str, int]:
+    """Return what Numba's float64 sines of `count` elements read besides."""
+    double = like is None or like.dtype == np.float64
+    return {"coefficients of sines": SINE_TABLE * count} if double else {}
+
+
+EACH = "a thread an element: its block's other three words are thrown away"
+FOURS = "a thread a block of four, stored by one 128-bit instruction"
+
+
+def not_in_fours(
+    seed: int, stream: int, first: int, count: int, **_: Any
+) -> str | None:
+    """Return why a kernel that draws whole blocks cannot start here."""
+    if first % 4:
+        return f"draws blocks of four: first must be a multiple of 4, got {first}"
+    return None
+
+
+@words.rung(2, runs_on="cuda", idea=EACH, kernels=(WORD,), cost=words_cost)
+def words_each(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> Words:
+    """The same words, bit for bit."""
+    return _each(WORD, np.uint32, seed, stream, first, count, like)
+
+
+@words.rung(
+    3,
+    runs_on="cuda",
+    idea=FOURS,
+    kernels=(FOUR_WORDS,),
+    cost=words_cost,
+    unless=not_in_fours,
+)
+def words_fours(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> Words:
+    """The same words, bit for bit."""
+    return _in_fours(FOUR_WORDS, np.uint32, seed, stream, first, count, like)
+
+
+@uniforms.rung(2, runs_on="cuda", idea=EACH, kernels=(UNIFORM,), cost=words_cost)
+def uniforms_each(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> NDArray[np.float32]:
+    """The same uniforms, bit for bit."""
+    return _each(UNIFORM, np.float32, seed, stream, first, count, like)
+
+
+@uniforms.rung(
+    3,
+    runs_on="cuda",
+    idea=FOURS,
+    kernels=(FOUR_UNIFORMS,),
+    cost=words_cost,
+    unless=not_in_fours,
+)
+def uniforms_fours(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> NDArray[np.float32]:
+    """The same uniforms, bit for bit."""
+    return _in_fours(FOUR_UNIFORMS, np.float32, seed, stream, first, count, like)
+
+
+@normals.rung(2, runs_on="cuda", idea=EACH, kernels=(NORMAL,), cost=normals_moves)
+def normals_each(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> NDArray[np.floating]:
+    """The same normals, within 2e-6 where they are computed in float32."""
+    dtype = np.float64 if like is None else like.dtype
+    return _each(NORMAL, dtype, seed, stream, first, count, like)
+
+
+@normals.rung(
+    3,
+    runs_on="cuda",
+    idea="four a thread, and sincospi: exact angles, no slow path, half the roots",
+    kernels=(FOUR_NORMALS,),
+    cost=normals_cost,
+    unless=not_in_fours,
+)
+def normals_fours(
+    seed: int, stream: int, first: int, count: int, *, like: Any = None
+) -> NDArray[np.floating]:
+    """The same normals, within 2e-6 where they are computed in float32."""
+    dtype = np.float64 if like is None else like.dtype
+    return _in_fours(FOUR_NORMALS, dtype, seed, stream, first, count, like)
+
+
+def _each(
+    kernel: Kernel,
+    dtype: Any,
+    seed: int,
+    stream: int,
+    first: int,
+    count: int,
+    like: Any,
+) -> Any:
+    out = empty(count, like, dtype)
+    key = seed & 0xFFFFFFFF, seed >> 32
+    kernel[ceil_div(count, THREADS), THREADS](*key, stream, first, out)
+    return out
+
+
+def _in_fours(
+    kernel: Kernel,
+    dtype: Any,
+    seed: int,
+    stream: int,
+    first: int,
+    count: int,
+    like: Any,
+) -> Any:
+    out = empty(count, like, dtype)
+    blocks = min(ceil_div(count, 4 * THREADS), MOST_BLOCKS)
+    key = seed & 0xFFFFFFFF, seed >> 32
+    kernel[blocks, THREADS](*key, stream, first, out, count)
+    return out

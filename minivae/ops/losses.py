@@ -338,7 +338,7 @@ def reparameterize_kl(
             f"reparameterize_kl: mu {mu.shape}, logvar {logvar.shape} and noise "
             f"{noise.shape} must be one (N, Z)"
         )
-    z, kl = kernels.family("gaussian.forward")(mu, logvar, noise)
+    z, kl = kernels.family("gaussian.forward")(mu, logvar, noise=noise)
     return SampleAndKl(z, kl.mean() if reduction == "mean" else kl)
 
 
