@@ -1,5 +1,8 @@
 """Where arrays live: NumPy on the CPU, CuPy on a CUDA device.
 
+And where kernels run: the device "ptx" is NumPy arrays whose CUDA kernels run in the
+interpreter of what the real compilers make of them.
+
 An operation never asks for a device; it looks at the arrays it was given. CuPy is not
 imported here to find out: an array can only be CuPy's if CuPy is loaded already.
 """
@@ -8,10 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+import minivae_kernels as kernels
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,6 +102,24 @@ def cuda_library() -> Any:
     if count == 0:
         raise UserError("device 'cuda' needs an NVIDIA GPU, and none was found")
     return cupy
+
+
+@contextmanager
+def running_on(device: str) -> Iterator[Counter[str]]:
+    """Run kernels on `device` while in the context: "cpu", "cuda" or "ptx".
+
+    Yields how often each CUDA kernel was launched, where "ptx" counts them. Raises
+    `UserError` that says what "ptx" lacks.
+    """
+    if device != "ptx":
+        yield Counter()
+        return
+    try:
+        with kernels.running_on("ptx") as session:
+            session.keep_reports = False
+            yield session.launches
+    except kernels.CannotRunError as error:
+        raise UserError(f"device 'ptx': {error}") from error
 
 
 def keep_freed_memory() -> bool:

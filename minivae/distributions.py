@@ -26,7 +26,7 @@ def normal_noise(noise: NoiseLike, like: Tensor) -> Array:
     Noise given as an array may have axes in front: several draws for each code.
     """
     if isinstance(noise, Noise):
-        noise = noise.normal(like.shape, like.dtype)
+        noise = noise.normal(like.shape, like.dtype, like.data)
     elif noise.shape[-like.ndim :] != like.shape:
         raise UserError(f"noise of shape {noise.shape} for a code of {like.shape}")
     return backend.xp_of(like.data).asarray(noise, dtype=like.dtype)
@@ -80,7 +80,7 @@ class Bernoulli:
 
     def sample(self, noise: Noise) -> Tensor:
         """Draw 0/1 pixels."""
-        u = backend.xp_of(self.logits.data).asarray(noise.uniform(self.logits.shape))
+        u = noise.uniform(self.logits.shape, like=self.logits.data)
         return Tensor((u < self.mean.data).astype(self.logits.dtype))
 
     def log_prob(self, x: Array) -> Tensor:

@@ -289,7 +289,7 @@ class Dropout(Layer):
         """Drop by the next uniforms of `dropout`; without it, return x."""
         if dropout is None or self.p == 0:
             return x
-        u = backend.xp_of(x.data).asarray(dropout.uniform(x.shape, x.dtype))
+        u = dropout.uniform(x.shape, x.dtype, x.data)
         return ops.dropout(x, u, p=self.p)
 
 

@@ -17,7 +17,7 @@ from minivae.optim import OPTIMIZERS, SCHEDULES, Optimizer
 from minivae.random import Noise
 from minivae.tensor import Parameter
 
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda", "ptx")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Options:
         self.make_optimizer([Parameter(np.zeros(1))])
         if self.device == "cuda":
             backend.cuda_library()
+        with backend.running_on(self.device):
+            pass
 
     def make_optimizer(self, parameters: Sequence[Parameter]) -> Optimizer:
         """Return the optimizer of these options; raises `UserError` for bad ones."""

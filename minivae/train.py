@@ -218,12 +218,15 @@ class _Training:
                 self.optimizer.steps,
             ) as progress,
             Interrupts() as interrupts,
+            backend.running_on(self.options.device) as launches,
             np.errstate(over="ignore", invalid="ignore"),  # told once, as a UserError
         ):
             if note and not self.run.finished:
                 progress.note(note)
             while not self.run.finished:
                 self.run_epoch(progress, interrupts)
+            for kernel, count in launches.items():
+                progress.note(f"{count:8} launches of {kernel}")
         self.run.model.load_state(self.best_weights)
 
     def run_epoch(self, progress: Progress, interrupts: Interrupts) -> None:

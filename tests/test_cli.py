@@ -35,7 +35,6 @@ REFUSED_BY_TRAIN: dict[str, tuple[tuple[object, ...], str]] = {
     "an unknown optimizer": (("--optimizer", "lion"), "no optimizer 'lion'"),
     "an unknown schedule": (("--schedule", "linear"), "no schedule 'linear'"),
     "an unknown device": (("--device", "tpu"), "no device 'tpu'; have cpu, cuda"),
-    "a device not built yet": (("--device", "ptx"), "no device 'ptx'"),
     "bernoulli on grey": (("--likelihood", "bernoulli"), "use digits:dynamic"),
     "an unscaled VAE": (("--likelihood", "squared_error"), "the likelihood gaussian"),
     "a negative beta": (("--model", "betavae", "--beta", -1), "beta must not be neg"),

@@ -15,12 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_cases import (
-    CALLS,
     IN_PLACE,
     PHILOX,
     TOLERANCES,
-    Call,
-    Draw,
     assert_close,
     call_for,
     results,
@@ -35,6 +32,7 @@ from minivae_kernels import (
     running_on,
 )
 from minivae_kernels.devices import why_not_driver
+from minivae_kernels.examples import CALLS, Call, Draw
 from minivae_kernels.launch import CudaC, NumbaCuda
 
 pytestmark = pytest.mark.needs("ptx")

@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_cases import (
-    CALLS,
     IN_PLACE,
     PHILOX,
     TOLERANCES,
-    Draw,
     assert_close,
     call_for,
     results,
@@ -25,6 +23,7 @@ from kernel_cases import (
 from minivae_kernels import MODULES, CannotRunError, Family, Rung, families, family
 from minivae_kernels import cpu as compiled
 from minivae_kernels import threads as pool
+from minivae_kernels.examples import CALLS, Draw
 from minivae_kernels.family import Cost
 
 RUNGS = [(f, rung) for f in families() for rung in f.rungs if rung.runs_on == "cpu"]

@@ -104,7 +104,7 @@ def loss_case(given: Arrays, batch: int) -> Case:
     ones = np.ones(batch, np.float32)
 
     def call() -> tuple[float, Array, Array, Array, Array]:
-        z, kl = forward(mu, logvar, noise)
+        z, kl = forward(mu, logvar, noise=noise)
         values, logits_bar = bernoulli(logits, x)
         mu_bar, logvar_bar = backward(z_bar, ones, mu, logvar, noise=noise)
         return float(values.sum() + kl.sum()), z, mu_bar, logvar_bar, logits_bar

@@ -38,8 +38,15 @@ class Session:
     place: str
     detect: bool = True  # look for races, unwritten memory, divergent barriers
     noise: int = 0  # moves approximate instructions to the edge of their error
+    keep_reports: bool = True
     launches: Counter[str] = field(default_factory=Counter)
     reports: list[tuple[str, Any]] = field(default_factory=list)
+
+    def count(self, kernel: str, report: Any = None) -> None:
+        """Note a launch."""
+        self.launches[kernel] += 1
+        if self.keep_reports and report is not None:
+            self.reports.append((kernel, report))
 
     @property
     def bytes_moved(self) -> int:

@@ -172,8 +172,7 @@ class Launcher:
             detect=opened.detect,
             noise=opened.noise,
         )
-        opened.launches[str(self.kernel)] += 1
-        opened.reports.append((str(self.kernel), report))
+        opened.count(str(self.kernel), report)
 
     def _simulated(self, arguments: list[Any]) -> None:
         opened = session()
@@ -183,7 +182,7 @@ class Launcher:
                 f"{self.kernel} is CUDA C: the simulator has only Numba"
             )
         self.kernel.simulated[self.grid, self.block](*arguments)
-        opened.launches[str(self.kernel)] += 1
+        opened.count(str(self.kernel))
 
     def _on_device(self, real: str, arguments: list[Any]) -> None:
         import cupy
@@ -262,9 +261,8 @@ class CudaC(Kernel):
 def _compiled_cuda_c(
     stem: str, arch: str, defines: tuple[tuple[str, int | str], ...]
 ) -> Compiled:
-    return compile_cuda_c(
-        source_of(stem), f"{stem}.cu", arch=arch, defines=dict(defines)
-    )
+    path = str(FOLDER / f"{stem}.cu")
+    return compile_cuda_c(source_of(stem), path, arch=arch, defines=dict(defines))
 
 
 def _c_parameter(text: str, strided: bool) -> Parameter:

@@ -211,7 +211,7 @@ def _tiles(x: Any, y: Any, side: int) -> tuple[int, int]:
 def _prepared(
     x: Any, y: Any, bias: Any, activation: str
 ) -> tuple[Any, Any, Any, Any, int]:
-    """Return x, y, bias, Z and the epilogue; without a bias, x stands for it."""
+    """Return x, y, bias, Z and the epilogue; without a bias, one of no elements."""
     if x.shape[1] != y.shape[0] or (bias is not None and bias.shape != y.shape[1:]):
         shapes = f"x {x.shape}, y {y.shape}" + (
             "" if bias is None else f", {bias.shape}"
@@ -221,7 +221,7 @@ def _prepared(
         raise ValueError("an activation without a bias: give a bias of zeros")
     epilogue = 0 if bias is None else EPILOGUES[activation]
     z = empty((len(x), y.shape[1]), x)
-    bias = z.reshape(-1)[:0] if bias is None else library(x).ascontiguousarray(bias)
+    bias = empty(0, x) if bias is None else library(x).ascontiguousarray(bias)
     return _forward(x), _forward(y), bias, z, epilogue
 
 

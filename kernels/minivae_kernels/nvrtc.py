@@ -107,7 +107,7 @@ def compile_cuda_c(
     including = headers() if including is None else including
     flags = [f"-arch={arch}", *OPTIONS, *options]
     flags += [f"-D{key}={value}" for key, value in sorted((defines or {}).items())]
-    key = (source, sorted(including.items()), flags, version())
+    key = (source, name, sorted(including.items()), flags, version())
 
     def make() -> tuple[str, bytes, str]:
         return _compile(source, name, including, flags)

@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, data, evaluate, pictures, train
+from minivae.cli import check, data, evaluate, kernels, pictures, train
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "gradcheck": check.gradcheck,
     "step": check.step,
     "data": data.data,
+    "kernels": kernels.kernels,
 }
 INTERRUPTED = 130
 

@@ -74,7 +74,7 @@ def train(
         patience: epochs without a better validation objective before stopping; 0 never
         seed: of the weights, the noise and the order of the images
         threads: of BLAS and kernels; by default as many as they take
-        device: cpu or cuda
+        device: cpu, cuda, or ptx: the CUDA kernels in an interpreter, slowly
         out: run folder; by default a new one in runs/
         resume: run folder to go on with, under the options that it was started with
     """

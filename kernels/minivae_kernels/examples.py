@@ -1,0 +1,167 @@
+"""A call of every family on random arrays, for whatever runs rungs beside each other.
+
+    arrays, options = example("bernoulli", (8, 784), np.float32)
+
+Tests, benchmarks and the catalogue take their inputs from here. Values are distinct and
+never zero or one, so that no term can hide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minivae_kernels import family
+from minivae_kernels.family import Rung
+
+Call = tuple[list[Any], dict[str, Any]]
+
+
+def _bernoulli(shape: tuple[int, int], draw: Draw) -> Call:
+    logits = draw.normal(shape) * 4
+    logits.reshape(-1)[:1] = 90.0
+    return [logits, draw.binary(shape), 0.25], {}
+
+
+def _noise(shape: tuple[int, int], mu: Any, logvar: Any) -> dict[str, Any]:
+    key = (3, 1, 8)
+    noise = family("philox.normals").rungs[0].function(*key, mu.size)
+    noise = noise.reshape(shape).astype(mu.dtype)
+    return {"noise": noise, "z": mu + np.exp(0.5 * logvar) * noise, "key": key}
+
+
+def _gaussian_forward(shape: tuple[int, int], draw: Draw) -> Call:
+    mu, logvar = draw.normal(shape), draw.normal(shape)
+    options = _noise(shape, mu, logvar)
+    del options["z"]
+    return [mu, logvar], options
+
+
+def _gaussian_backward(shape: tuple[int, int], draw: Draw) -> Call:
+    mu, logvar = draw.normal(shape), draw.normal(shape)
+    arrays = [draw.normal(shape), draw.normal(shape[:1]), mu, logvar]
+    return arrays, _noise(shape, mu, logvar)
+
+
+def _flat(count: int, **numbers: Any) -> Callable[[tuple[int, int], Draw], Call]:
+    def make(shape: tuple[int, int], draw: Draw) -> Call:
+        size = (shape[0] * shape[1],)
+        arrays = [draw.normal(size) for _ in range(2)]
+        moments = [draw.positive(size) for _ in range(count)]
+        return [*arrays, *moments], {**numbers, "scale": 0.5, "decay": 0.01}
+
+    return make
+
+
+def _conv(first: str, second: str, **options: Any) -> Callable[..., Call]:
+    """Two of the relation's three arrays; the image's sides vary with the shape."""
+
+    def make(shape: tuple[int, int], draw: Draw) -> Call:
+        n, o, height, width = 2, 1 + shape[0] % 5, shape[0] % 7 + 2, shape[1] % 11 + 2
+        small = height // 2 + 1, width // 2 + 1
+        arrays = {
+            "x": draw.normal((n, 3, height, width)),
+            "y": draw.normal((n, o, *small)),
+            "w": draw.normal((o, 3, 2, 2)),
+        }
+        sizes = {"size": (height, width), "kernel": (2, 2)}
+        chosen = {name: sizes[name] for name in options}
+        return [arrays[first], arrays[second]], {"stride": 2, "padding": 1, **chosen}
+
+    return make
+
+
+def _philox(shape: tuple[int, int], draw: Draw) -> Call:
+    first = (1 << 40) + 4 * shape[1]
+    arguments = [(5 << 32) + 7, 3, first, shape[0] * shape[1]]
+    return arguments, {"like": np.empty(0, draw.dtype)}
+
+
+def _matmul(shape: tuple[int, int], draw: Draw) -> Call:
+    N, K = shape
+    columns = N + 3  # a multiple of 4 for some of the shapes
+    y, bias = draw.normal((K, columns)), draw.normal((columns,))
+    return [draw.normal(shape), y], {"bias": bias, "activation": "relu"}
+
+
+FORMS = {"noise", "z", "key"}
+SHAPE = (8, 784)  # of an example, a batch of images
+SHAPES = {
+    "gaussian.forward": (128, 20),
+    "gaussian.backward": (128, 20),
+    "colsum": (512, 32),
+    "matmul": (61, 64),
+    "logmeanexp": (64, 64),
+}
+ADAM = {"rate": 0.01, "beta1": 0.9, "beta2": 0.999, "root": 0.3, "eps": 1e-8}
+CALLS: dict[str, Callable[[tuple[int, int], Draw], Call]] = {
+    "philox.words": _philox,
+    "philox.uniforms": _philox,
+    "philox.normals": _philox,
+    "bernoulli": _bernoulli,
+    "gaussian.forward": _gaussian_forward,
+    "gaussian.backward": _gaussian_backward,
+    "sgd": _flat(1, lr=0.1, momentum=0.9, nesterov=True),
+    "adagrad": _flat(1, lr=0.1, eps=1e-8),
+    "rmsprop": _flat(1, lr=0.1, alpha=0.9, eps=1e-8),
+    "adam": _flat(2, **ADAM, shrink=0.02),
+    "relu.forward": lambda shape, draw: ([draw.normal(shape)], {}),
+    "relu.backward": lambda shape, draw: ([draw.normal(shape), draw.normal(shape)], {}),
+    "conv.forward": _conv("x", "w"),
+    "conv.adjoint": _conv("y", "w", size=True),
+    "conv.weight": _conv("x", "y", kernel=True),
+    "colsum": lambda shape, draw: ([draw.normal(shape)], {}),
+    "bias_activation": lambda shape, draw: (
+        [draw.normal(shape), draw.normal(shape[1:])],
+        {"activation": "relu"},
+    ),
+    "matmul": _matmul,
+    "logmeanexp": lambda shape, draw: ([draw.normal(shape) * 30], {}),
+}
+
+
+class Draw:
+    """Random values of one dtype."""
+
+    def __init__(self, dtype: DTypeLike, seed: int = 3) -> None:
+        self.rng, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
+
+    def normal(self, shape: tuple[int, ...]) -> Any:
+        """Return standard normals."""
+        return self.rng.normal(size=shape).astype(self.dtype)
+
+    def positive(self, shape: tuple[int, ...]) -> Any:
+        """Return values from 0.1 to 1.1."""
+        return (0.1 + self.rng.random(shape)).astype(self.dtype)
+
+    def binary(self, shape: tuple[int, ...]) -> Any:
+        """Return zeros and ones."""
+        return (self.rng.random(shape) < 0.5).astype(self.dtype)
+
+
+def example(
+    name: str,
+    shape: tuple[int, int] | None = None,
+    dtype: DTypeLike = np.float32,
+    *,
+    rung: Rung | None = None,
+    seed: int = 3,
+) -> Call:
+    """Return arguments and options of a call; `shape` is that of its first array.
+
+    Of the forms in which noise may come, all, or only the one that `rung` needs.
+    """
+    arrays, options = CALLS[name](shape or SHAPES.get(name, SHAPE), Draw(dtype, seed))
+    if rung is not None and (forms := FORMS & options.keys()):
+        needed = rung.needs or "noise"
+        options = {k: v for k, v in options.items() if k not in forms or k == needed}
+    return arrays, options
+
+
+def elements(call: Call) -> int:
+    """Return how many elements a call has: pixels, latents, parameters, words."""
+    first = call[0][0]
+    return int(first.size) if isinstance(first, np.ndarray) else int(call[0][3])
