@@ -38,6 +38,7 @@ class Session:
     place: str
     detect: bool = True  # look for races, unwritten memory, divergent barriers
     noise: int = 0  # moves approximate instructions to the edge of their error
+    most_blocks: int | None = None  # of grids that walk; fewer make longer walks
     keep_reports: bool = True
     launches: Counter[str] = field(default_factory=Counter)
     reports: list[tuple[str, Any]] = field(default_factory=list)
@@ -63,7 +64,9 @@ def session() -> Session | None:
 
 
 @contextmanager
-def running_on(place: str, *, detect: bool = True, noise: int = 0) -> Iterator[Session]:
+def running_on(
+    place: str, *, detect: bool = True, noise: int = 0, most_blocks: int | None = None
+) -> Iterator[Session]:
     """Run CUDA rungs on NumPy arrays in `place`: "ptx" or "simulator".
 
     Raises `CannotRunError` that says what is missing.
@@ -72,7 +75,7 @@ def running_on(place: str, *, detect: bool = True, noise: int = 0) -> Iterator[S
         raise CannotRunError(f"no place {place!r}; have {', '.join(MISSING)}")
     if reason := MISSING[place]():
         raise CannotRunError(reason)
-    before, opened = session(), Session(place, detect, noise)
+    before, opened = session(), Session(place, detect, noise, most_blocks)
     _here.session = opened
     try:
         yield opened
