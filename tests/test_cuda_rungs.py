@@ -34,7 +34,13 @@ from minivae_kernels import (
 from minivae_kernels.devices import why_not_driver
 from minivae_kernels.examples import CALLS, Call, Draw
 from minivae_kernels.launch import CudaC, NumbaCuda
-from minivae_kernels.proof import SHAPES, WORST_NOISE, faults, special_faults
+from minivae_kernels.proof import (
+    SHAPES,
+    WORST_NOISE,
+    faults,
+    faults_of_call,
+    special_faults,
+)
 
 pytestmark = pytest.mark.needs("ptx")
 
@@ -434,3 +440,71 @@ def test_every_cuda_rung_names_what_it_launches_and_moves() -> None:
                 assert rung.cost is not None, rung
     with_cuda = {f.name for f, _ in RUNGS}
     assert with_cuda == set(CALLS)
+
+
+# Products of transposed views, and means of nothing
+
+MATMULS = [rung for rung in family("matmul").rungs if rung.kernels]
+
+
+@pytest.mark.parametrize("rung", MATMULS, ids=lambda rung: rung.name)
+@pytest.mark.parametrize("turned", ["", "x", "y", "xy"])
+@pytest.mark.parametrize("epilogue", ["nothing", "identity", "relu"])
+def test_a_product_takes_transposed_views_and_every_epilogue(
+    rung: Rung, turned: str, epilogue: str
+) -> None:
+    draw = Draw(np.float32)
+    x = draw.normal((68, 36)).T if "x" in turned else draw.normal((36, 68))
+    y = draw.normal((132, 68)).T if "y" in turned else draw.normal((68, 132))
+    options: dict[str, Any] = {}
+    if epilogue != "nothing":
+        options = {"bias": draw.normal((132,)), "activation": epilogue}
+    found = list(faults_of_call(family("matmul"), rung, ([x, y], options), 2e-6))
+    assert not found
+
+
+def test_products_that_do_not_fit_are_refused() -> None:
+    x, y = np.ones((2, 3), np.float32), np.ones((4, 5), np.float32)
+    for rung in MATMULS[:4]:
+        with (
+            running_on("ptx"),
+            pytest.raises(ValueError, match=r"x \(2, 3\), y \(4, 5"),
+        ):
+            rung.function(x, y)
+        with running_on("ptx"), pytest.raises(ValueError, match="without a bias"):
+            rung.function(x, y[:3], activation="relu")
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_weights_of_nothing_but_minus_infinity_have_that_value(number: int) -> None:
+    rung = family("logmeanexp").rungs[number]
+    w = np.array([[-np.inf, -np.inf, -np.inf], [-np.inf, 0, 1]], np.float32)
+    with running_on("ptx"):
+        values, weights = rung.function(w)
+    assert values[0] == -np.inf
+    assert np.isnan(weights[0]).all()
+    np.testing.assert_allclose(values[1], np.log((1 + np.e) / 3), rtol=1e-6)
+    np.testing.assert_allclose(weights[1], [0, 1 / (1 + np.e), np.e / (1 + np.e)], 1e-6)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_no_weight_is_too_large_for_its_exponential(number: int) -> None:
+    rung = family("logmeanexp").rungs[number]
+    w = np.array([[1000, 1001, -1000]], np.float32)
+    with running_on("ptx"):
+        values, weights = rung.function(w)
+    np.testing.assert_allclose(values, [1001 + np.log((1 + 1 / np.e) / 3)], rtol=1e-6)
+    np.testing.assert_allclose(weights.sum(), 1, rtol=1e-6)
+
+
+def test_weights_are_the_gradient_of_the_value() -> None:
+    w = Draw(np.float64).normal((3, 5))
+    logmeanexp = family("logmeanexp").rungs[0].function
+    _, weights = logmeanexp(w)
+    h = 1e-6
+    for n, s in np.ndindex(w.shape):
+        up, down = w.copy(), w.copy()
+        up[n, s] += h
+        down[n, s] -= h
+        slope = (logmeanexp(up)[0] - logmeanexp(down)[0])[n] / (2 * h)
+        assert abs(slope - weights[n, s]) <= 1e-8
