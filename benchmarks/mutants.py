@@ -200,6 +200,7 @@ def in_place_of(file: str, text: str) -> Iterator[None]:
 def _forget() -> None:
     """Forget what was compiled and read of kernels in this process."""
     launch._compiled_cuda_c.cache_clear()
+    launch.parsed.cache_clear()
     for family in families():
         for rung in family.rungs:
             for kernel in rung.kernels:

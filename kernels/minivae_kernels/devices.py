@@ -106,9 +106,17 @@ def why_no_numba_cuda() -> str | None:
     try:
         import numba.cuda  # noqa: F401
     except Exception as error:  # its own error where libcudart is missing
-        first = str(error).strip().splitlines()
-        return f"Numba's CUDA target does not load ({first[0]}): {INSTALL_PTX}"
+        return f"Numba's CUDA target does not load ({_line(error)}): {INSTALL_PTX}"
+    try:
+        importlib.import_module("cuda.bindings.nvjitlink").version()
+    except Exception as error:  # the bindings' own error where the library is missing
+        return f"nvJitLink does not load ({_line(error)}): {INSTALL_PTX}"
     return None
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of a long message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def simulated() -> bool:
@@ -139,7 +147,7 @@ def why_no_cuda() -> str | None:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy's own type, where a driver is missing
-        return f"no CUDA device ({str(error).strip().splitlines()[0]})"
+        return f"no CUDA device ({_line(error)})"
     return None if count else "no CUDA device"
 
 
