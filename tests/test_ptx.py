@@ -197,6 +197,15 @@ def test_calls_and_inner_blocks_have_names_of_their_own() -> None:
     assert out.tolist() == [(2 * t if t <= 5 else t) + 53 for t in twice]
 
 
+def test_variables_of_inner_blocks_have_their_own_place_and_size() -> None:
+    out = np.zeros(2, np.int32)
+    body = """{ .local .align 4 .b8 d[8]; st.local.u32 [d+4], 7;
+    ld.local.u32 %r0, [d+4]; } { .local .align 4 .b8 d[4]; st.local.u32 [d], 8;
+    ld.local.u32 %r1, [d]; } st.global.v2.u32 [%p0], {%r0, %r1};"""
+    kernel(body).run(1, 1, (out,))
+    assert out.tolist() == [7, 8]
+
+
 def test_a_function_without_a_body_is_named_when_it_is_called() -> None:
     device = ".extern .func (.param .b32 r) vprintf(.param .b64 a);\n"
     call = ".param .b32 r; .param .b64 a; call.uni (r), vprintf, (a);"
@@ -306,9 +315,10 @@ def test_halves_of_a_warp_vote_apart() -> None:
     out = np.zeros(32, np.uint32)
     body = f"""{OWN} setp.lt.s32 %q0, %t, 16; setp.eq.s32 %q1, %t, 20;
     selp.b32 %r1, 0x0000ffff, 0xffff0000, %q0; vote.sync.ballot.b32 %r0, %q1, %r1;
+    vote.sync.all.pred %q2, !%q1, %r1; @!%q2 add.s32 %r0, %r0, 1;
     st.global.u32 [%x0], %r0; bar.warp.sync %r1;"""
     kernel(body).run(1, 32, (out,))
-    assert out.tolist() == [0] * 16 + [1 << 20] * 16
+    assert out.tolist() == [0] * 16 + [(1 << 20) + 1] * 16
 
 
 def test_a_branch_that_only_some_take_has_its_mask() -> None:
@@ -329,6 +339,11 @@ def test_sectors_are_pieces_of_32_bytes_requested_by_a_warp(stride: int) -> None
     report = kernel(body).run(1, 64, (np.zeros(64 * stride, np.float32),))
     assert report.bytes_read == 256
     assert report.sectors == 64 * min(4 * stride, 32) // 32
+
+
+def test_two_warps_request_one_sector_twice() -> None:
+    report = kernel("ld.global.f32 %f0, [%p0];").run(1, 64, (np.zeros(8, np.float32),))
+    assert report.sectors == 2
 
 
 def test_the_trace_shows_what_each_thread_reads_and_writes_between_barriers() -> None:

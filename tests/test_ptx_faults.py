@@ -76,6 +76,16 @@ def test_threads_and_blocks_meet_only_in_updates(body: str, races: bool) -> None
         k.run(2, 32, (out,))
 
 
+@pytest.mark.parametrize("readers", [(0, 40), (40, 0)])
+def test_all_readers_count_not_only_the_last(readers: tuple[int, int]) -> None:
+    body = WRITE + "bar.sync 0;"
+    for reader in readers:
+        body += f"setp.eq.s32 %q0, %t, {reader}; @%q0 ld.shared.u32 %r0, [%r7];"
+    with pytest.raises(ptx.RaceError):
+        shared(body + "@%q0 st.shared.u32 [%r7], 1;").run(1, THREADS, (ints(),))
+    shared(body + "bar.sync 0; @%q0 st.shared.u32 [%r7], 1;").run(1, 64, (ints(),))
+
+
 def test_a_barrier_does_not_part_blocks() -> None:
     body = OWN + "st.global.u32 [%x0], 1; bar.sync 0; xor.b32 %n, %n, {};"
     body += OWN + "ld.global.u32 %r0, [%x0];"
@@ -125,6 +135,20 @@ def test_an_access_past_the_end_is_out_of_bounds(access: str, extra: int) -> Non
 def test_addresses_of_nothing_are_out_of_bounds(body: str, detect: bool) -> None:
     with pytest.raises(ptx.OutOfBoundsError):
         kernel(SHARED + body).run(1, 1, (np.zeros(4, np.int32),), detect=detect)
+
+
+def test_an_access_that_ends_outside_is_out_of_bounds() -> None:
+    k = kernel("ld.global.v4.f32 {%f0, %f1, %f2, %f3}, [%p0+16];")
+    k.run(1, 1, (np.zeros(8, np.float32),))
+    with pytest.raises(ptx.OutOfBoundsError):
+        k.run(1, 1, (np.zeros(6, np.float32),))
+
+
+def test_no_offset_leads_from_shared_memory_to_an_array() -> None:
+    for offset in range(256, 4096, 64):
+        k = kernel(f"{SHARED}mov.u64 %x0, s; ld.u32 %r0, [%x0+{offset}];")
+        with pytest.raises(ptx.OutOfBoundsError):
+            k.run(1, 1, (np.zeros(1024, np.int32),))
 
 
 def test_a_read_only_array_is_not_written() -> None:

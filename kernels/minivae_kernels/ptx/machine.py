@@ -234,28 +234,22 @@ class Machine:
         if set(flags) - MODIFIERS - UPDATES.keys():
             raise LookupError
         into = listed(texts.pop(0)) if name in ("ld", "atom") else []
-        base, _, offset = (
-            part.strip() for part in texts.pop(0).strip("[]").partition("+")
-        )
+        base, _, offset = texts.pop(0).strip("[] ").partition("+")
         out = listed(",".join(texts)) if texts else []
         known = base in self.symbols or NUMBER.match(base)
-        address = self.source(
-            base, f"b{8 * (8 if known else self.register(base).itemsize)}"
-        )
-        spaces = SPACES.keys() & set(flags) or SPACES.keys()
-        spaces |= (
-            {"local"} if "param" in flags else set()
-        )  # where a call's variables are
-        regions = self.memory.regions
-        allowed = np.array(
-            [r.space in spaces and (r.writable or name == "ld") for r in regions]
-        )
+        bits = 64 if known else 8 * self.register(base).itemsize
+        address, more = self.source(base, f"b{bits}"), int(offset or "0", 0)
+        spaces = {*flags} & SPACES.keys() or SPACES.keys()
+        if "param" in flags:
+            spaces |= {"local"}  # where the variables of a call are
+        regions, store = self.memory.regions, does != "reads"
+        allowed = np.array([r.space in spaces and r.writable >= store for r in regions])
         size, width = SIZES[kind], 1 if does == "updates" else len(into or out)
         words = self.memory.views[size].view(DTYPES[kind])
         change = next((UPDATES[flag] for flag in flags if flag in UPDATES), max)
 
         def act(lanes: Lanes, where: Any, *values: Any) -> Any:
-            where = where.astype(np.int64) + int(offset or "0", 0) + 0 * lanes
+            where = where.astype(np.int64) + more + 0 * lanes
             access = Access(does, size * width, pc, allowed, where, lanes)
             cells = self.memory.touch(access) // size + np.arange(width)[:, None]
             given = [np.broadcast_to(value, len(lanes)) for value in values]
@@ -351,9 +345,8 @@ class Machine:
 
 def regroup(dtype: Any, *parts: Any) -> Any:
     """Return the same bits in parts of another size, the lowest first."""
-    return (
-        np.stack(np.broadcast_arrays(*map(np.atleast_1d, parts)), axis=1).view(dtype).T
-    )
+    columns = np.broadcast_arrays(*map(np.atleast_1d, parts))
+    return np.stack(columns, axis=1).view(dtype).T
 
 
 PLANS: dict[str, Callable[[Machine, Instruction, int], Plan]] = {"bra": Machine.branch}

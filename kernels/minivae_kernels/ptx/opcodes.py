@@ -27,12 +27,7 @@ from minivae_kernels.ptx.parse import SIZES
 
 SIGNED, UNSIGNED, BITS = "s16 s32 s64", "u16 u32 u64", "b16 b32 b64"
 NARROW, INTEGERS, FLOATS = "s16 u16 s32 u32", f"{SIGNED} {UNSIGNED}", "f32 f64"
-ROUNDINGS = {
-    "rn": np.nan,
-    "rz": 0.0,
-    "rm": -np.inf,
-    "rp": np.inf,
-}  # mode -> toward what
+TOWARD = {"rn": np.nan, "rz": 0.0, "rm": -np.inf, "rp": np.inf}  # rounding modes
 WHOLE = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
 WARP = 32
 DOUBLE = {"s16": "s32", "u16": "u32", "s32": "s64", "u32": "u64"}
@@ -56,9 +51,11 @@ OPCODES: dict[tuple[str, str], tuple[str, frozenset[str], Any]] = {}
 
 
 def enter(signature: str, types: str, rows: Mapping[str, Any], flags: str = "") -> None:
-    """Enter functions of operands or, if there are modifiers, of `How` and operands."""
+    """Enter functions of operands, after `How` if that is the name of the first."""
     for name, f in rows.items():
-        function = f if flags else lambda how, *operands, f=f: f(*operands)
+        inner = getattr(f, "func", f)  # of a partial
+        modal = "how" in getattr(getattr(inner, "__code__", inner), "co_varnames", ())
+        function = f if modal else lambda how, *operands, f=f: f(*operands)
         row = signature, frozenset(flags.split()), function
         OPCODES.update({(name, kind): row for kind in types.split()})
 
@@ -76,7 +73,7 @@ def look_up(parts: list[str], noise: int = 0) -> tuple[list[str], list[str], Any
             break
     else:
         raise LookupError
-    rounding = next((r for r in ROUNDINGS if r in flags), "rn")
+    rounding = next((r for r in TOWARD if r in flags), "rn")
     target = next((flag for flag in flags if flag in SIZES), kind)
     function = partial(finished, How(kind, target, flags, rounding, noise), row[2])
     types = {"T": kind, "W": DOUBLE.get(kind, ""), "D": target, "P": "pred", "U": "u32"}
@@ -190,9 +187,7 @@ enter("U T", WORDS, {"clz": clz, "popc": lambda a: np.bitwise_count(a).astype("u
 enter("T T T U", "b32", {"prmt": prmt})
 enter("T T T P", ANY, {"selp": lambda a, b, first: np.where(first, a, b)})
 enter("T T", f"{ANY} pred", {"mov": lambda a: a})
-enter(
-    "T T", "u32 u64", {"cvta": lambda how, a: a}, "to global shared local const param"
-)
+enter("T T", "u32 u64", {"cvta": lambda a: a}, "to global shared local const param")
 
 
 # Floating point
@@ -204,7 +199,7 @@ def rounded(how: How, value: Any) -> Any:
     if how.rounding == "rn":
         return near
     past = {"rz": np.abs(near) > np.abs(value), "rm": near > value, "rp": near < value}
-    goal = near.dtype.type(ROUNDINGS[how.rounding])
+    goal = near.dtype.type(TOWARD[how.rounding])
     return np.where(past[how.rounding], np.nextafter(near, goal), near)
 
 
@@ -233,7 +228,7 @@ def extreme(how: How, a: Any, b: Any, least: bool) -> Any:
     return np.where(a == b, zero, (strict if "NaN" in how.flags else loose)(a, b))
 
 
-def gross(how: How, a: Any) -> Any:
+def gross(a: Any) -> Any:
     """Return 1 / a to 20 bits: without the lower word."""
     return ((1 / a).view(np.uint64) & np.uint64(0xFFFFFFFF00000000)).view(np.float64)
 
@@ -243,14 +238,11 @@ for kind, modes in (("f32", f"{MODES} rz rm rp"), ("f64", "rn")):
     enter("T T T", kind, {"add": plus}, modes)
     enter("T T T", kind, {"sub": lambda how, a, b: plus(how, a, -b)}, modes)
     enter("T T T T", kind, {"fma": fused}, modes)
-enter("T T T", FLOATS, {"mul": lambda how, a, b: a * b}, MODES)
-enter("T T T", FLOATS, {"div": lambda how, a, b: a / b}, MODES)
-enter("T T", FLOATS, {"rcp": lambda how, a: 1 / a}, MODES)
-enter("T T", FLOATS, {"sqrt": lambda how, a: np.sqrt(a)}, MODES)
-enter("T T", FLOATS, {"neg": lambda how, a: -a}, "ftz")
-enter("T T", FLOATS, {"abs": lambda how, a: np.abs(a)}, "ftz")
-enter("T T T", FLOATS, {"min": partial(extreme, least=True)}, "ftz NaN")
-enter("T T T", FLOATS, {"max": partial(extreme, least=False)}, "ftz NaN")
+enter("T T T", FLOATS, {"mul": np.multiply, "div": np.divide}, MODES)
+enter("T T", FLOATS, {"rcp": np.reciprocal, "sqrt": np.sqrt}, MODES)
+enter("T T", FLOATS, {"neg": np.negative, "abs": np.abs}, "ftz")
+EXTREMES = {"min": partial(extreme, least=True), "max": partial(extreme, least=False)}
+enter("T T T", FLOATS, EXTREMES, "ftz NaN")
 enter("T T T", FLOATS, {"copysign": lambda a, b: np.copysign(b, a)})
 enter("T T", "f64", {"rcp.approx": gross}, "ftz")
 
@@ -297,7 +289,7 @@ approximate("div.full", np.divide, lambda y, x: y * 2**-22, "T T T")
 def comparison(name: str, types: str, compare: Any) -> None:
     """Enter `setp`: p | q = (a ? b) and its negation."""
 
-    def setp(how: How, a: Any, b: Any) -> tuple[Any, Any]:
+    def setp(a: Any, b: Any) -> tuple[Any, Any]:
         return (p := compare(a, b)), ~p
 
     enter("PP T T", types, {f"setp.{name}": setp}, "ftz")
@@ -339,7 +331,7 @@ def convert(how: How, x: Any) -> Any:
     return np.select([np.isnan(x), above, below], special, inside)
 
 
-ALL_MODES = f"{' '.join((*ROUNDINGS, *WHOLE, *SIZES))} ftz sat"
+ALL_MODES = f"{' '.join((*TOWARD, *WHOLE, *SIZES))} ftz sat"
 enter("D T", f"{INTEGERS} {FLOATS} u8 s8 f16", {"cvt": convert}, ALL_MODES)
 
 
