@@ -74,6 +74,7 @@ def _next_of(component: str) -> str:
 
 ZERO = "both give zero where the sum is zero"
 ANY_THREAD = "after the barrier any one thread may store the sum"
+A_TURN = "a whole turn further: rounded a little more, within what is allowed"
 SAME: dict[tuple[str, str, str], str] = {
     (
         "bernoulli.cu",
@@ -97,6 +98,36 @@ SAME: dict[tuple[str, str, str], str] = {
         "< for <=",
         "z[n, o] = z.dtype.type(0) if relu and total <= z.dtype.type(0) else total",
     ): ZERO,
+    (
+        "matmul.cu",
+        "< for <=",
+        "return epilogue == BIAS_RELU && total <= 0 ? real(0) : total;",
+    ): ZERO,
+    (
+        "matmul_cuda.py",
+        "< for <=",
+        "return zero if epilogue == BIAS_RELU and total <= zero else total",
+    ): ZERO,
+    (
+        "logmeanexp.cu",
+        "another lane",
+        "if (lane == 1) values[n] = sum.largest + log(sum.total / S);",
+    ): "the exchange leaves all lanes with the same sum",
+    (
+        "philox.cuh",
+        "- for +",
+        "*z0 = -radius * __cosf(3.14159265f * (angle + 1));",
+    ): A_TURN,
+    (
+        "philox.cuh",
+        "- for +",
+        "*z1 = -radius * __sinf(3.14159265f * (angle + 1));",
+    ): A_TURN,
+    (
+        "philox_cuda.py",
+        "- for +",
+        "angle = real(2 * math.pi) * (real(uniform(second)) + real(0.5))",
+    ): A_TURN,
     (
         "common.cuh",
         "another constant",

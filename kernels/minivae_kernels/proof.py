@@ -77,6 +77,13 @@ def special_faults(family: Family, rung: Rung) -> Iterator[str]:
         call = example(family.name, shape, rung=rung)
         for fault in faults_of_call(family, rung, call, 2e-6, most_blocks=1):
             yield f"{rung.name} on {shape} by one block: {fault}"
+    if family.name in ("matmul", "bias_activation"):
+        (x, other), options = example(family.name, (33, 20), rung=rung)
+        plain: list[dict[str, Any]] = [{**options, "activation": "identity"}]
+        plain += [{}] if family.name == "matmul" else []  # a product without a bias
+        for chosen in plain:
+            for fault in faults_of_call(family, rung, ([x, other], chosen), 2e-6):
+                yield f"{rung.name} with {sorted(chosen)}, no relu: {fault}"
     yield from (f"{rung.name}, noise: {fault}" for fault in _at_the_edge(family, rung))
 
 
