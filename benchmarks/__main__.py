@@ -11,11 +11,15 @@ from typing import Any
 
 import tyro
 
-from benchmarks import train
+from benchmarks import mutants, train
 from benchmarks.peers import run
 from minivae.errors import UserError
 
-COMMANDS: dict[str, Callable[..., None]] = {"train": train.train, "peers": run.peers}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train.train,
+    "peers": run.peers,
+    "mutants": mutants.mutants,
+}
 INTERRUPTED = 130
 
 

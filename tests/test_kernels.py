@@ -359,3 +359,20 @@ def test_more_than_2_to_the_31_elements_are_refused() -> None:
     huge = np.broadcast_to(np.float32(1), (2**16, 2**16))
     with pytest.raises(CannotRunError, match="at most 2147483647 elements"):
         family("colsum")(huge)
+
+
+def test_explaining_on_the_cpu_needs_nothing_of_cuda() -> None:
+    script = (
+        "import sys, numpy as np\n"
+        "from minivae_kernels import families\n"
+        "from minivae_kernels.examples import example\n"
+        "for f in families():\n"
+        "    a, o = example(f.name, (3, 4))\n"
+        "    said = f.explain(*a, **o)\n"
+        "    assert 'running_on' in said, said\n"
+        "print('numba.cuda' in sys.modules, 'cupy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["False", "False"], done.stderr

@@ -17,11 +17,11 @@ from typing import Any
 from minivae_kernels.cpu import check_shapes, kernel
 from minivae_kernels.family import Cost, Family, library
 from minivae_kernels.launch import (
-    MOST_BLOCKS,
     CudaC,
     Kernel,
     NumbaCuda,
     ceil_div,
+    filling,
     scattered,
     unaligned,
 )
@@ -134,7 +134,7 @@ def adam_each(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
 )
 def adam_grid_stride(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
     """The scalar rung: any alignment."""
-    blocks = min(ceil_div(len(w), THREADS), MOST_BLOCKS)
+    blocks = filling(len(w), THREADS)
     _walk(GRID_STRIDE, blocks, w, g, m, v, numbers)
 
 
@@ -148,7 +148,7 @@ def adam_grid_stride(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
 )
 def adam_vectors(w: Any, g: Any, m: Any, v: Any, **numbers: float) -> None:
     """Seven instructions move the 112 bytes of four parameters."""
-    blocks = min(ceil_div(len(w), 4 * THREADS), MOST_BLOCKS)
+    blocks = filling(ceil_div(len(w), 4), THREADS)
     _walk(VECTORS, blocks, w, g, m, v, numbers)
 
 

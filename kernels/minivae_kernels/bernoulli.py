@@ -23,13 +23,13 @@ from minivae_kernels.cpu import (
 )
 from minivae_kernels.family import Cost, Family, library
 from minivae_kernels.launch import (
-    MOST_BLOCKS,
     CudaC,
     Kernel,
     NumbaCuda,
     ceil_div,
     contiguous_on,
     empty,
+    filling,
     unaligned,
 )
 from minivae_kernels.threads import by_rows, seconds
@@ -289,6 +289,6 @@ def _by_vectors(
     logits, target = _on_device(logits, target)
     values, gradient = empty(len(logits), logits), empty(logits.shape, logits)
     N, D = logits.shape
-    blocks = min(ceil_div(N * 32, THREADS), MOST_BLOCKS)
+    blocks = filling(N * 32, THREADS)
     kernel[blocks, THREADS](logits, target, scale, values, gradient, N, D // 4)
     return values, gradient

@@ -38,6 +38,7 @@ class Session:
     place: str
     detect: bool = True  # look for races, unwritten memory, divergent barriers
     noise: int = 0  # moves approximate instructions to the edge of their error
+    most_blocks: int | None = None  # of grids that walk; fewer make longer walks
     keep_reports: bool = True
     launches: Counter[str] = field(default_factory=Counter)
     reports: list[tuple[str, Any]] = field(default_factory=list)
@@ -63,7 +64,9 @@ def session() -> Session | None:
 
 
 @contextmanager
-def running_on(place: str, *, detect: bool = True, noise: int = 0) -> Iterator[Session]:
+def running_on(
+    place: str, *, detect: bool = True, noise: int = 0, most_blocks: int | None = None
+) -> Iterator[Session]:
     """Run CUDA rungs on NumPy arrays in `place`: "ptx" or "simulator".
 
     Raises `CannotRunError` that says what is missing.
@@ -72,7 +75,7 @@ def running_on(place: str, *, detect: bool = True, noise: int = 0) -> Iterator[S
         raise CannotRunError(f"no place {place!r}; have {', '.join(MISSING)}")
     if reason := MISSING[place]():
         raise CannotRunError(reason)
-    before, opened = session(), Session(place, detect, noise)
+    before, opened = session(), Session(place, detect, noise, most_blocks)
     _here.session = opened
     try:
         yield opened
@@ -103,9 +106,17 @@ def why_no_numba_cuda() -> str | None:
     try:
         import numba.cuda  # noqa: F401
     except Exception as error:  # its own error where libcudart is missing
-        first = str(error).strip().splitlines()
-        return f"Numba's CUDA target does not load ({first[0]}): {INSTALL_PTX}"
+        return f"Numba's CUDA target does not load ({_line(error)}): {INSTALL_PTX}"
+    try:
+        importlib.import_module("cuda.bindings.nvjitlink").version()
+    except Exception as error:  # the bindings' own error where the library is missing
+        return f"nvJitLink does not load ({_line(error)}): {INSTALL_PTX}"
     return None
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of a long message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def simulated() -> bool:
@@ -136,7 +147,7 @@ def why_no_cuda() -> str | None:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy's own type, where a driver is missing
-        return f"no CUDA device ({str(error).strip().splitlines()[0]})"
+        return f"no CUDA device ({_line(error)})"
     return None if count else "no CUDA device"
 
 

@@ -96,7 +96,7 @@ SHAPES = {
     "matmul": (61, 64),
     "logmeanexp": (64, 64),
 }
-ADAM = {"rate": 0.01, "beta1": 0.9, "beta2": 0.999, "root": 0.3, "eps": 1e-8}
+ADAM = {"rate": 0.01, "beta1": 0.9, "beta2": 0.999, "root": 0.3, "eps": 0.01}
 CALLS: dict[str, Callable[[tuple[int, int], Draw], Call]] = {
     "philox.words": _philox,
     "philox.uniforms": _philox,
@@ -105,8 +105,8 @@ CALLS: dict[str, Callable[[tuple[int, int], Draw], Call]] = {
     "gaussian.forward": _gaussian_forward,
     "gaussian.backward": _gaussian_backward,
     "sgd": _flat(1, lr=0.1, momentum=0.9, nesterov=True),
-    "adagrad": _flat(1, lr=0.1, eps=1e-8),
-    "rmsprop": _flat(1, lr=0.1, alpha=0.9, eps=1e-8),
+    "adagrad": _flat(1, lr=0.1, eps=0.01),
+    "rmsprop": _flat(1, lr=0.1, alpha=0.9, eps=0.01),
     "adam": _flat(2, **ADAM, shrink=0.02),
     "relu.forward": lambda shape, draw: ([draw.normal(shape)], {}),
     "relu.backward": lambda shape, draw: ([draw.normal(shape), draw.normal(shape)], {}),

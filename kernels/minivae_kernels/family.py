@@ -233,10 +233,10 @@ class Family:
         """Say which rung runs on these arguments, and of the others why they do not."""
         lines, chosen = [repr(self)], self.chosen(*arrays, **options)
         for rung in self.rungs:
-            reason = rung.why_not(*arrays, **options)
-            copies = rung.copies(*arrays, **options)
-            runs = f"runs; copies {copies} that lie scattered" if copies else "runs"
-            verdict = runs if rung is chosen else reason or "can run"
+            verdict = rung.why_not(*arrays, **options) or "can run"
+            if rung is chosen:
+                copies = rung.copies(*arrays, **options)
+                verdict = f"runs; copies {copies}, scattered" if copies else "runs"
             lines.append(f"  {rung.number} {rung.name}: {rung.idea} [{verdict}]")
         return "\n".join(lines)
 

@@ -26,13 +26,13 @@ from minivae_kernels.cpu import (
 )
 from minivae_kernels.family import Cost, Family, library
 from minivae_kernels.launch import (
-    MOST_BLOCKS,
     CudaC,
     Kernel,
     NumbaCuda,
     ceil_div,
     contiguous_on,
     empty,
+    filling,
     unaligned,
 )
 from minivae_kernels.philox import not_in_fours, sine_table
@@ -486,7 +486,7 @@ def _rows(shape: tuple[int, int]) -> tuple[int, tuple[int, int, int]]:
     """Return a grid for images of `shape` = (N, Z), and N, quads, lanes an image."""
     N, quads = shape[0], shape[1] // 4
     lanes = min(32, 1 << max(0, quads - 1).bit_length())
-    return min(ceil_div(N * lanes, THREADS), MOST_BLOCKS), (N, quads, lanes)
+    return filling(N * lanes, THREADS), (N, quads, lanes)
 
 
 def _kl(mu: Any, logvar: Any) -> Any:

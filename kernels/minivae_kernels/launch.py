@@ -359,6 +359,13 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def filling(threads: int, block: int) -> int:
+    """Return the blocks of a grid that walks: enough for `threads`, or for a device."""
+    opened = session()
+    most = opened.most_blocks if opened and opened.most_blocks else MOST_BLOCKS
+    return min(ceil_div(threads, block), most)
+
+
 def library(*arrays: Any) -> Any:
     """Return the array library of `arrays`: CuPy if one of them is CuPy's."""
     if any(is_cupy(array) for array in arrays):

@@ -18,12 +18,12 @@ import numpy as np
 from minivae_kernels.cpu import contiguous, kernel
 from minivae_kernels.family import Cost, Family, library
 from minivae_kernels.launch import (
-    MOST_BLOCKS,
     CudaC,
     NumbaCuda,
     ceil_div,
     contiguous_on,
     empty,
+    filling,
 )
 from minivae_kernels.threads import by_rows, seconds
 
@@ -124,6 +124,6 @@ def logmeanexp_online(w: Any) -> tuple[Any, Any]:
     _check(w)
     (w,) = contiguous_on(w)
     values, weights = empty(len(w), w), empty(w.shape, w)
-    blocks = min(ceil_div(len(w) * 32, THREADS), MOST_BLOCKS)
+    blocks = filling(len(w) * 32, THREADS)
     ONLINE[blocks, THREADS](w, values, weights, *w.shape)
     return values, weights

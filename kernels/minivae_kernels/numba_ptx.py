@@ -91,12 +91,9 @@ def _sources() -> str:
 def assemble(ptx: str, arch: str) -> tuple[bytes, str]:
     """Return the cubin of a PTX text and what the assembler said of it.
 
-    By nvJitLink, NVIDIA's assembler as a library. Raises `CompileError`.
+    By nvJitLink, NVIDIA's assembler as a library.
     """
-    try:
-        nvjitlink = import_module("cuda.bindings.nvjitlink")
-    except ImportError as error:
-        raise CompileError(f"needs cuda-bindings and nvjitlink: {error}") from error
+    nvjitlink = import_module("cuda.bindings.nvjitlink")
     handle = nvjitlink.create(2, [f"-arch={arch}", "-verbose"])
     try:
         text = ptx.encode()

@@ -58,12 +58,3 @@ __device__ inline real4 normals(Words word) {
   normals(word.z, word.w, &z.z, &z.w);
   return z;
 }
-
-// One normal, element `index` of the stream: three of the four words are wasted.
-__device__ inline real normal(unsigned long long index, Key key) {
-  Words word = philox(index / 4, key);
-  bool upper = index % 4 >= 2;
-  real even, odd;
-  normals(upper ? word.z : word.x, upper ? word.w : word.y, &even, &odd);
-  return index % 2 ? odd : even;
-}

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from minivae_kernels.cpu import inlined, kernel
 from minivae_kernels.family import Cost, Family
 from minivae_kernels.launch import (
-    MOST_BLOCKS,
     CudaC,
     Kernel,
     NumbaCuda,
     ceil_div,
     empty,
+    filling,
     library,
 )
 from minivae_kernels.threads import by_rows, seconds
@@ -383,7 +383,7 @@ def _in_fours(
     like: Any,
 ) -> Any:
     out = empty(count, like, dtype)
-    blocks = min(ceil_div(count, 4 * THREADS), MOST_BLOCKS)
+    blocks = filling(ceil_div(count, 4), THREADS)
     key = seed & 0xFFFFFFFF, seed >> 32
     kernel[blocks, THREADS](*key, stream, first, out, count)
     return out
