@@ -213,6 +213,16 @@ def test_a_first_round_is_checked_and_not_timed(monkeypatch):
     assert len(found.turns) == 8
 
 
+def test_a_later_round_that_disagrees_is_refused(monkeypatch):
+    def drifting(impl, given, timed):
+        return turn([1.0], losses=(2.1,) if timed and impl == "jax" else (2.0,))
+
+    monkeypatch.setattr(steps, "take_turn", drifting)
+    monkeypatch.setattr(steps, "missing", dict)
+    with pytest.raises(UserError, match="do not compute the same"):
+        steps.compare((TINY,), 1, Noise(0).uniform((8, 1, 8, 8)))
+
+
 def test_tables_are_readable_and_say_what_is_missing(found, capsys, monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
     peers = run.Peers(2, found)
