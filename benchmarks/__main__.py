@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import mutants, train
+from benchmarks import curves, mutants, scale, train
 from benchmarks.peers import run
 from minivae.errors import UserError
 
@@ -19,6 +19,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "peers": run.peers,
     "mutants": mutants.mutants,
+    "scale": scale.scale,
+    "curves": curves.curves,
 }
 INTERRUPTED = 130
 
