@@ -14,6 +14,12 @@ REGISTERS = {
     "logmeanexp_cuda:thread_a_row": 40,
     "gaussian_cuda:sample_drawn": 40,
     "gaussian_cuda:backward_drawn": 40,
+    "conv_cuda:forward": 80,
+    "conv_cuda:adjoint": 80,
+    "conv_cuda:weight": 80,
+    "conv_implicit:forward": 64,
+    "conv_implicit:adjoint": 64,
+    "conv_implicit:weight": 64,
 }
 """Above 32, which all others keep to: 2,048 threads share 65,536 registers."""
 
@@ -25,6 +31,12 @@ WHY_FEWER_WARPS = {
     "logmeanexp_cuda:thread_a_row": "a readable rung",
     "gaussian_cuda:sample_drawn": "a readable rung",
     "gaussian_cuda:backward_drawn": "a readable rung",
+    "conv_cuda:forward": "a readable rung: strides of 64 bits for 10 axes",
+    "conv_cuda:adjoint": "a readable rung, the same",
+    "conv_cuda:weight": "a readable rung, the same",
+    "conv_implicit:forward": "16 sums a thread, as matmul:registers",
+    "conv_implicit:adjoint": "the same",
+    "conv_implicit:weight": "the same",
 }
 """The reason of each kernel that does not fill a multiprocessor."""
 
@@ -51,6 +63,8 @@ WIDE = {
     "gaussian:backward_drawn,FAST=1": 5,
     "adam:vectors": 7,
     "bias_activation:vectors": 3,
+    "relu:forward": 2,
+    "relu:backward": 3,
     "matmul:vectors": 34,
 }
 """128-bit loads and stores: one for each array (or more, where a loop is unrolled)."""
@@ -101,8 +115,23 @@ INSTRUCTIONS = {
     "matmul:vectors": 332.07,
     "logmeanexp_cuda:thread_a_row": 81.45,
     "logmeanexp:online": 178.67,
+    "relu_cuda:forward": 29.29,
+    "relu:forward": 9.61,
+    "relu_cuda:backward": 38.33,
+    "relu:backward": 11.68,
+    "conv_cuda:forward": 1473.06,
+    "conv_columns:columns": 228.86,
+    "conv_implicit:forward": 587.97,
+    "conv_cuda:adjoint": 4759.75,
+    "conv_columns:begin": 38.38,
+    "conv_columns:scatter": 406.14,
+    "conv_columns:collect": 253.14,
+    "conv_implicit:adjoint": 2454.16,
+    "conv_cuda:weight": 2153.78,
+    "conv_implicit:weight": 609.44,
 }
 """PTX instructions that the interpreter executes an element, on each family's example.
 
-A pixel, a latent, a parameter, a value of the first operand. Ten per cent more is a
+A pixel, a latent, a parameter, a value of the first operand; a kernel that serves other
+families too on the example of the first. Ten per cent more is a
 finding."""

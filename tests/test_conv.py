@@ -22,7 +22,12 @@ ADJOINT = 1e-12  # of Σ |x y|: rounding of sums of a few thousand products in f
 EQUAL = {np.float64: 1e-12, np.float32: 1e-5}  # of Σ |products| of an element
 
 FAMILIES = ("conv.forward", "conv.adjoint", "conv.weight")
-RUNGS = [(family(name), rung) for name in FAMILIES for rung in family(name).rungs[1:]]
+RUNGS = [
+    (family(name), rung)
+    for name in FAMILIES
+    for rung in family(name).rungs[1:]
+    if rung.runs_on != "cuda"
+]
 each_rung = pytest.mark.parametrize(
     ("conv", "rung"), RUNGS, ids=[rung.name for _, rung in RUNGS]
 )

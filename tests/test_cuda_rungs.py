@@ -33,7 +33,7 @@ from minivae_kernels import (
 )
 from minivae_kernels.devices import why_not_driver
 from minivae_kernels.examples import CALLS, Call, Draw
-from minivae_kernels.launch import CudaC, NumbaCuda
+from minivae_kernels.launch import CudaC, NumbaCuda, entry_name
 from minivae_kernels.proof import (
     WORST_NOISE,
     faults,
@@ -116,13 +116,17 @@ def test_two_runs_give_the_same_bits(family: Family, rung: Rung) -> None:
 
 
 KERNELS = {str(kernel): kernel for _, rung in RUNGS for kernel in rung.kernels}
+ATOMIC = {"bernoulli_cuda:atomic", "conv_columns:scatter"}
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_only_the_rung_that_shows_it_adds_atomically(name: str) -> None:
+def test_only_the_rungs_that_show_it_add_atomically(name: str) -> None:
     """Float atomics add in any order: the one thing that two GPU runs may differ in."""
-    text = KERNELS[name].compiled().ptx
-    assert bool(re.search(r"\b(atom|red)\.", text)) == (name == "bernoulli_cuda:atomic")
+    kernel = KERNELS[name]
+    text = kernel.compiled().ptx
+    entry = entry_name(text, kernel.name)
+    (own,) = (part for part in text.split(".entry ")[1:] if part.startswith(entry))
+    assert bool(re.search(r"\b(atom|red)\.", own)) == (name in ATOMIC)
 
 
 # Floors
@@ -133,6 +137,8 @@ LAST_AT_THE_FLOOR = {
     "gaussian.backward": ["backward_vectors", "backward_fast"],
     "adam": ["adam_vectors"],
     **{name: [name.split(".")[1] + "_fours"] for name in PHILOX},
+    "relu.forward": ["forward_vectors"],
+    "relu.backward": ["backward_vectors"],
 }
 
 
@@ -309,6 +315,9 @@ def test_unaligned_arrays_go_to_a_scalar_rung_visibly(
     assert_close(found, expected, TOLERANCES[np.float32])
 
 
+BY_STRIDES = ("matmul", "conv.forward", "conv.adjoint", "conv.weight")
+
+
 @each_rung
 def test_scattered_arrays_are_copied_or_refused(family: Family, rung: Rung) -> None:
     plain = call_for(family.name, rung, (5, 20), np.float32)
@@ -317,14 +326,17 @@ def test_scattered_arrays_are_copied_or_refused(family: Family, rung: Rung) -> N
         with running_on("ptx"):
             assert "contiguous" in str(rung.why_not(*call[0], **call[1]))
         return
-    if family.name == "matmul" and rung.name == "matmul_vectors":
+    words = {"matmul_vectors": "neighbours"}
+    if family.name.startswith("conv.") and rung.language == "CUDA C":
+        words[rung.name] = "contiguous weight|channels last"
+    if rung.name in words and rung.name != "weight_implicit":
         with running_on("ptx"):
-            assert "neighbours" in str(rung.why_not(*call[0], **call[1]))
+            assert re.search(words[rung.name], str(rung.why_not(*call[0], **call[1])))
         return
     expected, _ = run(family, rung, plain)
     found, _ = run(family, rung, call)
     assert_close(found, expected, 0.0)
-    if family.name not in (*PHILOX, "matmul"):
+    if family.name not in (*PHILOX, *BY_STRIDES):
         with forced(family, rung):
             assert "copies" in family.explain(*call[0], **call[1])
 

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.needs("ptx")
 DIGITS = mv.data.load("digits:threshold")
 
 
-def trained(device: str) -> tuple[dict[str, np.ndarray], Counter[str]]:
-    """The parameters of a dense VAE after 3 steps of SGD on 8 digits each."""
-    model = mv.VAE(DIGITS.shape, latent=4, hidden=(32,), likelihood="bernoulli")
+def trained(device: str, **sizes: Any) -> tuple[dict[str, np.ndarray], Counter[str]]:
+    """The parameters of a VAE after 3 steps of SGD on 8 digits each."""
+    model = mv.VAE(DIGITS.shape, latent=4, likelihood="bernoulli", **sizes)
     noise = mv.Noise(0)
     with backend.running_on(device) as launches:
         optimizer = mv.optim.SGD(model.parameters(), 0.01, momentum=0.9)
@@ -35,20 +35,31 @@ def trained(device: str) -> tuple[dict[str, np.ndarray], Counter[str]]:
         return model.state(), Counter(launches)
 
 
+DENSE = {"philox", "bernoulli", "matmul", "colsum", "relu", "descent"}
+MODELS = [
+    ("dense", {"hidden": (32,)}, DENSE),
+    ("conv", {"channels": (4, 8), "hidden": (16,)}, {*DENSE, "conv_implicit"}),
+]
+
+
+@pytest.mark.parametrize(("arch", "sizes", "kernels"), MODELS)
 def test_three_steps_in_the_interpreter_are_those_of_the_cpu(
-    capsys: pytest.CaptureFixture[str],
+    arch: str, sizes: Any, kernels: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there, launches = trained("ptx")
-    here, none = trained("cpu")
+    there, launches = trained("ptx", arch=arch, **sizes)
+    here, none = trained("cpu", arch=arch, **sizes)
     assert not none
     for name, value in here.items():
         assert np.abs(there[name] - value).max() <= 1e-5
     stems = {name.split(":")[0].removesuffix("_cuda") for name in launches}
-    assert stems == {"philox", "bernoulli", "matmul", "colsum", "descent"}
-    # 5 layers: 15 products less the gradient of the images, for 3 steps
-    assert sum(n for k, n in launches.items() if k.startswith("matmul")) == 3 * 14
+    assert stems == kernels
+    products = sum(n for k, n in launches.items() if k.startswith("matmul"))
+    if arch == "dense":  # 5 layers: 15 products less the gradient of the images
+        assert products == 3 * 14
+    else:  # 2 convolutions and 2 transposed: 12, less the gradient of the images
+        assert sum(n for k, n in launches.items() if k.startswith("conv_")) == 3 * 11
     with capsys.disabled():
-        print("\n" + "\n".join(f"{n:4} launches of {k}" for k, n in launches.items()))
+        print(f"\n{arch}", *(f"{n:4} launches of {k}" for k, n in launches.items()))
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adagrad", "rmsprop"])

@@ -29,9 +29,9 @@ MODULES = {
     "relu.backward": "relu",
     "bias_activation": "bias_activation",
     "matmul": "matmul",
-    "conv.forward": "conv_direct",
-    "conv.adjoint": "conv_direct",
-    "conv.weight": "conv_direct",
+    "conv.forward": "conv_implicit",
+    "conv.adjoint": "conv_implicit",
+    "conv.weight": "conv_implicit",
     "logmeanexp": "logmeanexp",
 }
 """The module that completes each family, by the name of its file."""

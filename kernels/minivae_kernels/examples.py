@@ -56,20 +56,46 @@ def _flat(count: int, **numbers: Any) -> Callable[[tuple[int, int], Draw], Call]
     return make
 
 
+LAYER = (3, 8, 16, (14, 12), (4, 4), 2, 1)
+GEOMETRIES = (
+    (2, 3, 4, (9, 12), (2, 3), 2, 1),
+    (2, 3, 68, (4, 5), (2, 1), 1, 1),  # more channels than a tile
+    (2, 8, 16, (5, 7), (2, 2), 3, 0),  # pixels under no window
+    (1, 1, 1, (1, 1), (1, 1), 3, 2),  # windows over padding alone
+    (2, 67, 1, (4, 6), (1, 3), 1, 0),
+    (5, 1, 3, (13, 11), (5, 4), 3, 2),
+    (2, 10, 9, (8, 6), (3, 5), 3, 2),
+    (29, 2, 2, (7, 4), (4, 2), 2, 1),
+)
+"""Images, channels, out-channels, sides, kernel, stride, padding: what may go wrong."""
+
+
 def _conv(first: str, second: str, **options: Any) -> Callable[..., Call]:
-    """Two of the relation's three arrays; the image's sides vary with the shape."""
+    """Two of the relation's three arrays, maps with channels last; for some, a bias.
+
+    The geometry varies with the shape.
+    """
 
     def make(shape: tuple[int, int], draw: Draw) -> Call:
-        n, o, height, width = 2, 1 + shape[0] % 5, shape[0] % 7 + 2, shape[1] % 11 + 2
-        small = height // 2 + 1, width // 2 + 1
+        number = sum(shape) // 3 % len(GEOMETRIES)
+        geometry = LAYER if shape == SHAPE else GEOMETRIES[number]
+        n, c, o, size, kernel, stride, padding = geometry
+        n = n if all(shape) else 0
+        small = (
+            (side + 2 * padding - taps) // stride + 1
+            for side, taps in zip(size, kernel, strict=True)
+        )
         arrays = {
-            "x": draw.normal((n, 3, height, width)),
-            "y": draw.normal((n, o, *small)),
-            "w": draw.normal((o, 3, 2, 2)),
+            "x": draw.normal((n, *size, c)).transpose(0, 3, 1, 2),
+            "y": draw.normal((n, *small, o)).transpose(0, 3, 1, 2),
+            "w": draw.normal((o, c, *kernel)),
         }
-        sizes = {"size": (height, width), "kernel": (2, 2)}
-        chosen = {name: sizes[name] for name in options}
-        return [arrays[first], arrays[second]], {"stride": 2, "padding": 1, **chosen}
+        sizes = {"size": size, "kernel": kernel}
+        chosen = {name: sizes[name] for name in options if name in sizes}
+        if "bias" in options and number % 2:
+            chosen["bias"] = draw.normal((arrays["w"].shape[options["bias"]],))
+        call = {"stride": stride, "padding": padding, **chosen}
+        return [arrays[first], arrays[second]], call
 
     return make
 
@@ -110,8 +136,8 @@ CALLS: dict[str, Callable[[tuple[int, int], Draw], Call]] = {
     "adam": _flat(2, **ADAM, shrink=0.02),
     "relu.forward": lambda shape, draw: ([draw.normal(shape)], {}),
     "relu.backward": lambda shape, draw: ([draw.normal(shape), draw.normal(shape)], {}),
-    "conv.forward": _conv("x", "w"),
-    "conv.adjoint": _conv("y", "w", size=True),
+    "conv.forward": _conv("x", "w", bias=0),
+    "conv.adjoint": _conv("y", "w", size=True, bias=1),
     "conv.weight": _conv("x", "y", kernel=True),
     "colsum": lambda shape, draw: ([draw.normal(shape)], {}),
     "bias_activation": lambda shape, draw: (

@@ -74,6 +74,7 @@ class Rung:
     cost: Callable[..., Cost] | None = None  # what it moves, if it says so
     unless: Callable[..., str | None] | None = None  # what else it may refuse
     dtypes: tuple[np.dtype[Any], ...] = COMPILED_DTYPES
+    any_order: bool = False  # of axes in memory, that of the last array
 
     @property
     def language(self) -> str:
@@ -109,7 +110,8 @@ class Rung:
         if not any(p.ndim and p.contiguous for p in parameters[:1]):
             return ""
         given = [a for a in (*arrays, *options.values()) if hasattr(a, "flags")]
-        count = sum(not a.flags.c_contiguous for a in given)
+        order = memory_order(given[-1]) if given and self.any_order else None
+        count = sum(not dense(a, order or tuple(range(a.ndim))) for a in given)
         return f"{count} array{'s' * (count > 1)}" if count else ""
 
     def _no_place(self, *arrays: Any, **options: Any) -> str | None:
@@ -162,12 +164,13 @@ class Family:
         cost: Callable[..., Cost] | None = None,
         unless: Callable[..., str | None] | None = None,
         dtypes: tuple[np.dtype[Any], ...] = COMPILED_DTYPES,
+        any_order: bool = False,
     ) -> Callable[[F], F]:
         """Declare the next rung; `idea` is the one thing it adds.
 
         A CUDA rung names the kernels that it launches and says what they move, by the
         `cost` of a call's arguments. `unless` returns a reason to refuse arguments
-        that other rungs take.
+        that other rungs take. A rung of `any_order` takes elements as they lie.
         """
         if runs_on not in PLACES or number != len(self.rungs):
             raise TypeError(
@@ -176,7 +179,7 @@ class Family:
 
         def declare(function: F) -> F:
             name = function.__name__
-            rest = (needs, kernels, cost, unless, dtypes)
+            rest = (needs, kernels, cost, unless, dtypes, any_order)
             self.rungs.append(Rung(number, name, runs_on, idea, function, *rest))
             self._shapes_matter |= unless is not None and runs_on == "cpu"
             return function
@@ -252,3 +255,13 @@ def library(*arrays: Any) -> Any:
     if all(isinstance(a, (np.ndarray, np.generic, float, type(None))) for a in arrays):
         return np
     return sys.modules["cupy"]
+
+
+def memory_order(array: Any) -> tuple[int, ...]:
+    """Return the axes in the order in which they lie in memory, the closest last."""
+    return tuple(sorted(range(array.ndim), key=lambda i: -abs(array.strides[i])))
+
+
+def dense(array: Any, order: tuple[int, ...]) -> bool:
+    """Tell whether elements lie side by side, the axes in this order."""
+    return bool(array.transpose(order).flags.c_contiguous)

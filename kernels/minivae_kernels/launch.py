@@ -181,7 +181,10 @@ class Launcher:
             raise CannotRunError(
                 f"{self.kernel} is CUDA C: the simulator has only Numba"
             )
-        self.kernel.simulated[self.grid, self.block](*arguments)
+        pairs = zip(arguments, self.kernel.parameters, strict=True)
+        # it takes no views; those that a kernel has, it only reads
+        given = [np.ascontiguousarray(a) if p.ndim else a for a, p in pairs]
+        self.kernel.simulated[self.grid, self.block](*given)
         opened.count(str(self.kernel))
 
     def _on_device(self, real: str, arguments: list[Any]) -> None:

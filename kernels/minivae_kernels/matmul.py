@@ -93,9 +93,14 @@ def by_tiles(side: int) -> Any:
 def _reading(x: Any, y: Any, side: int, *, bias: Any = None, **_: Any) -> Cost:
     (N, K), O = x.shape, y.shape[1]  # noqa: E741
     biases = 0 if bias is None else N * O
-    elements = N * K * ceil_div(O, side) + K * O * ceil_div(N, side) + N * O
     beside = {"bias, once an element": biases * x.itemsize} if biases else {}
-    return Cost(elements * x.itemsize, 2 * N * K * O, beside)
+    moved = elements_moved(N, K, O, side)
+    return Cost(moved * x.itemsize, 2 * N * K * O, beside)
+
+
+def elements_moved(N: int, K: int, O: int, side: int) -> int:  # noqa: E741
+    """Return how many elements of X, Y and Z tiles of a side read and write."""
+    return N * K * ceil_div(O, side) + K * O * ceil_div(N, side) + N * O
 
 
 def too_tall(x: Any, y: Any, **_: Any) -> str | None:
