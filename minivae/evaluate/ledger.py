@@ -17,11 +17,10 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.data import Dataset
-from minivae.distributions import DiagGaussian
 from minivae.errors import UserError
 from minivae.models import Autoencoder
 from minivae.ops.losses import LOG_2PI
-from minivae.tensor import no_grad
+from minivae.tensor import Tensor, no_grad
 from minivae.train import evaluation_noise
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse, Salakhutdinov 2016, section 5.1.1
@@ -54,7 +53,7 @@ def ledger(
     for start in range(0, len(images), batch):
         x = model.here(images[start : start + batch])
         encoded = model.encode(x)
-        if isinstance(encoded, DiagGaussian):
+        if not isinstance(encoded, Tensor):
             noise = (evaluation_noise(model, start, len(x), s) for s in range(draws))
             recon.append(
                 np.mean(
@@ -62,7 +61,7 @@ def ledger(
                 )
             )
             kl.append(encoded.kl_per_latent().numpy().astype(np.float64))
-            means.append(encoded.mu.numpy().astype(np.float64))
+            means.append(encoded.mean.numpy().astype(np.float64))
         else:
             recon.append(_recon(model, encoded, x))
             kl.append(np.zeros((len(x), 0)))

@@ -5,11 +5,26 @@ from typing import Any
 from minivae.errors import UserError
 from minivae.models.autoencoder import AE
 from minivae.models.base import Autoencoder, LossTerms
+from minivae.models.discrete import BernoulliVAE
+from minivae.models.importance import IWAE, MixtureVAE
 from minivae.models.vae import VAE, BetaVAE
 
-MODELS: dict[str, type[Autoencoder]] = {"ae": AE, "vae": VAE, "betavae": BetaVAE}
+MODELS: dict[str, type[Autoencoder]] = {
+    model.name: model for model in (AE, VAE, BetaVAE, IWAE, MixtureVAE, BernoulliVAE)
+}
 
-__all__ = ["AE", "MODELS", "VAE", "Autoencoder", "BetaVAE", "LossTerms", "build"]
+__all__ = [
+    "AE",
+    "IWAE",
+    "MODELS",
+    "VAE",
+    "Autoencoder",
+    "BernoulliVAE",
+    "BetaVAE",
+    "LossTerms",
+    "MixtureVAE",
+    "build",
+]
 
 
 def build(name: str, **options: Any) -> Autoencoder:

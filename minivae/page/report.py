@@ -15,7 +15,14 @@ from minivae.page import drawing, kit
 from minivae.page.latents import latent_map
 from minivae.train import Run
 
-TITLES = {"ae": "Autoencoder", "vae": "VAE", "betavae": "beta-VAE"}
+TITLES = {
+    "ae": "Autoencoder",
+    "vae": "VAE",
+    "betavae": "beta-VAE",
+    "iwae": "Importance-weighted autoencoder",
+    "mixturevae": "VAE with a mixture prior",
+    "bernoullivae": "VAE with Bernoulli latents",
+}
 TERMS = {"objective": "Objective", "recon": "Reconstruction", "kl": "KL"}
 SHEET = 480  # pixels across, at most, unless one image is wider
 VISIBLE = 0.1  # nats of KL, at least, that a bar of full length stands for
