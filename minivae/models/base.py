@@ -151,6 +151,15 @@ class Autoencoder(nn.Module, ABC):
 
     # What follows from that
 
+    @property
+    def objective_formula(self) -> str | None:
+        """What training minimises, where that is not recon + beta KL."""
+        return None
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z), over the last axis; raises `UserError` where there is no prior."""
+        raise UserError(f"{self.name} has no prior over codes")
+
     def loss_noise(self, noise: Noise, n: int) -> Array:
         """Draw what the loss of n images takes: (n, Z), or (draws, n, Z) of several."""
         if self.draws == 1:

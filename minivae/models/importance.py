@@ -55,6 +55,11 @@ class IWAE(VAE):
         own = {"samples": self.samples, "sticking": self.sticking}
         return {**super().config(), **own}
 
+    @property
+    def objective_formula(self) -> str | None:
+        """The bound, by its number of draws."""
+        return f"−IWAE-{self.samples}"
+
     def loss_terms(
         self,
         x: Tensor | Array,

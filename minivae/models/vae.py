@@ -122,6 +122,15 @@ class BetaVAE(VAE):
         names = ("beta", "free_bits", "capacity", "gamma")
         return {**super().config(), **{name: getattr(self, name) for name in names}}
 
+    @property
+    def objective_formula(self) -> str | None:
+        """How the KL is weighed, where it is not by beta alone."""
+        if self.capacity is not None:
+            return f"recon + {self.gamma:g} |KL − {self.capacity:g}|"
+        if self.free_bits:
+            return f"recon + {self.beta:g} Σ max({self.free_bits:g}, KLⱼ)"
+        return None
+
     def weigh(
         self,
         recon: Tensor,
