@@ -117,9 +117,10 @@ class DiagGaussian:
         terms = LOG_2PI + self.logvar + (z - self.mu) ** 2 * ops.exp(-self.logvar)
         return -0.5 * ops.sum(terms, axis=_event_axes(terms, self.mu))
 
-    def detach(self) -> DiagGaussian:
-        """Return the same distribution, through which no gradient flows."""
-        return DiagGaussian(self.mu.detach(), self.logvar.detach())
+    def copy(self) -> DiagGaussian:
+        """Return the same distribution, which stays when parameters change."""
+        mu, logvar = self.mu.data.copy(), self.logvar.data.copy()
+        return DiagGaussian(Tensor(mu), Tensor(logvar))
 
 
 def _event_axes(terms: Tensor, parameter: Tensor) -> tuple[int, ...]:
@@ -192,10 +193,6 @@ class Bernoulli:
             return math.log(2) - self.entropy_terms()
         cross = ops.softplus(prior.logits) - self.mean * prior.logits
         return cross - self.entropy_terms()
-
-    def detach(self) -> Bernoulli:
-        """Return the same distribution, through which no gradient flows."""
-        return Bernoulli(self.logits.detach())
 
 
 @dataclass(frozen=True)

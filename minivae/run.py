@@ -31,6 +31,7 @@ class Options:
     schedule: str = "cosine"
     warmup: int = 0
     cycles: int = 1
+    em: bool = False
     weight_decay: float = 0.0
     clip_norm: float | None = None
     patience: int = 0
@@ -52,6 +53,8 @@ class Options:
         for name in ("warmup", "patience"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative: {getattr(self, name)}")
+        if not isinstance(self.em, bool):
+            raise UserError(f"em is true or false, not {self.em!r}")
         if self.cycles > 1 and not 0 < self.warmup * self.cycles <= self.epochs:
             raise UserError(
                 f"{self.cycles} cycles of {self.warmup} epochs of warm-up do not fit "

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,7 +32,7 @@ from minivae.progress import Progress
 from minivae.random import Noise, Stream
 from minivae.run import Options, Run, load_run, make_options, stored, stored_options
 from minivae.study import first_fault
-from minivae.tensor import no_grad
+from minivae.tensor import Parameter, no_grad
 
 __all__ = [
     "Options",
@@ -142,6 +143,8 @@ def _check_fit(model: Autoencoder, data: Dataset, options: Options) -> None:
         raise UserError(
             f"the model takes {model.shape} images, {data.name} {data.shape}"
         )
+    if options.em and not model.has_kl:
+        raise UserError(f"EM moves q(z|x) and p(x, z) in turn: {model.name} has no q")
     for name in ("train", "validation"):
         if not len(data.split(name)):
             raise UserError(f"{data.name}: the {name} split is empty")
@@ -210,6 +213,16 @@ class _Training:
         cycle = math.ceil(total / options.cycles)
         return lr, warmth_at(step % cycle, options.warmup * per_epoch)
 
+    def still(self) -> tuple[list[Parameter], ...]:
+        """Under EM, what stands still in this step: p in E-steps, q in M-steps."""
+        if not self.options.em:
+            return ()
+        model = self.run.model
+        of_p = model.generative_parameters()
+        is_e_step = self.optimizer.steps % 2 == 0
+        named = model.named_parameters().items()
+        return ([p for name, p in named if (name in of_p) == is_e_step],)
+
     def go_on(self, quiet: bool, note: str = "") -> None:
         """Train to the end, and give the model its best weights."""
         with (
@@ -239,7 +252,13 @@ class _Training:
         for rows in batches[self.steps_done :]:
             self.optimizer.lr, warmth = self.rates(self.optimizer.steps)
             terms = train_step(
-                model, self.optimizer, images[rows], self.latent, warmth, self.dropout
+                model,
+                self.optimizer,
+                images[rows],
+                self.latent,
+                warmth,
+                self.dropout,
+                *self.still(),
             )
             self.sums += len(rows) * np.array(terms)
             progress.step(epoch + 1, *terms[:2])
@@ -368,8 +387,9 @@ def train_step(
     noise: NoiseLike,
     warmth: float = 1.0,
     dropout: Noise | None = None,
+    still: Iterable[Parameter] = (),
 ) -> tuple[float, float, float]:
-    """Take one step on a batch: loss, backward, update.
+    """Take one step on a batch: loss, backward, update of all but `still`.
 
     Returns recon, KL and the objective, which is the loss without warm-up.
     Raises `UserError` before the update if the loss or the gradient's norm is not
@@ -388,6 +408,8 @@ def train_step(
     if not math.isfinite(terms.loss.item()):
         raise diverged(f"the loss became {terms.loss.item()}")
     terms.loss.backward()
+    for parameter in still:
+        parameter.grad = None
     try:
         optimizer.step()
     except NonFiniteGradientError as error:

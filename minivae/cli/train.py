@@ -56,6 +56,7 @@ def train(
     schedule: str = "cosine",
     warmup: int = 0,
     cycles: int = 1,
+    em: bool = False,
     dropout: float = 0.0,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
@@ -95,6 +96,7 @@ def train(
         schedule: of the learning rate: constant, step, cosine or warmup
         warmup: epochs in which the KL's weight rises from 0
         cycles: times that it does so, the epochs divided evenly among them
+        em: let even steps move only the encoder, odd ones only the decoder
         dropout: share of hidden units dropped in training
         weight_decay: weight of the squared parameters
         clip_norm: longest gradient; a longer one is scaled down to it
@@ -121,6 +123,7 @@ def train(
         "schedule": schedule,
         "warmup": warmup,
         "cycles": cycles,
+        "em": em,
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
         "patience": patience,

@@ -221,20 +221,28 @@ class Aggregate(NamedTuple):
 
 
 @no_grad()
-def aggregate(model: Autoencoder, x: Array, most: int = 2000) -> Aggregate:
+def aggregate(
+    model: Autoencoder, x: Array, most: int = 2000, draws: int = 1
+) -> Aggregate:
     """Split the KL by q(z) = (1/N) Σ_n q(z|x_n), over at most `most` images.
 
         mean KL(q(z|x) ‖ p) = MI(n; z) + KL(q(z) ‖ p),   0 <= MI <= log N
         TC = KL(q(z) ‖ Π_j q(z_j))
 
-    One draw of z an image; the densities of every z under every image's posterior are
-    summed, N² of them for each latent. Source: Hoffman & Johnson 2016.
+    The densities of every z drawn under every image's posterior are summed, N² of them
+    for each latent. Source: Hoffman & Johnson 2016.
     """
     x = x[:most]
-    N = len(x)
     q = model.encode(x)
-    noise = evaluation_noise(model, 0, N, 0)
-    z_tensor = q.sample(noise)
+    split = [_aggregate(model, q, len(x), draw) for draw in range(draws)]
+    return Aggregate(len(x), *(float(v) for v in np.mean(split, axis=0)))
+
+
+def _aggregate(
+    model: Autoencoder, q: DiagGaussian | Bernoulli, N: int, draw: int
+) -> tuple[float, float, float]:
+    """Return MI, marginal KL and TC by one draw of z an image."""
+    z_tensor = q.sample(evaluation_noise(model, 0, N, draw))
     z = z_tensor.numpy().astype(np.float64)
     joint, marginals, own = np.zeros((N, N)), np.zeros(N), np.zeros(N)
     for j in range(model.latent):
@@ -244,12 +252,8 @@ def aggregate(model: Autoencoder, x: Array, most: int = 2000) -> Aggregate:
         marginals += _log_mean_rows(log_q)
     log_qz = _log_mean_rows(joint)
     log_prior = model.log_prior(z_tensor).numpy().astype(np.float64)
-    return Aggregate(
-        N,
-        float((own - log_qz).mean()),
-        float((log_qz - log_prior).mean()),
-        float((log_qz - marginals).mean()),
-    )
+    mutual, marginal, total = own - log_qz, log_qz - log_prior, log_qz - marginals
+    return float(mutual.mean()), float(marginal.mean()), float(total.mean())
 
 
 def _log_density(q: DiagGaussian | Bernoulli, z: Array, j: int) -> Array:
