@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "traverse": pictures.traverse,
     "gradcheck": check.gradcheck,
     "verify": verify.verify,
+    "museum": verify.museum,
     "step": check.step,
     "data": data.data,
 }

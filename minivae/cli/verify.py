@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from minivae.gradcheck import Claim
+    from minivae.verify.museum import Exhibit
 
 
 def verify(
@@ -67,3 +68,44 @@ def _print_as_they_come(claims: Iterable[Claim], details: bool) -> list[Claim]:
     failed = sum(not claim.passed for claim in found)
     print(f"{len(found)} claims, {failed} wrong")
     return found
+
+
+def museum(name: Positional[str | None] = None, json: bool = False) -> int:
+    """Show classic mistakes: what each reports, the truth, and what catches it.
+
+    Args:
+        name: a mistake, for its page; by default a table of all
+        json: print one JSON document and nothing else
+    """
+    from dataclasses import asdict
+
+    from minivae import backend
+    from minivae.verify.museum import page, visit
+
+    backend.keep_freed_memory()
+    with backend.limited_threads(1):
+        shown = list(visit(name))
+    if json:
+        claims = [exhibit.claim() for exhibit in shown]
+        print(jsonlib.dumps([asdict(claim) for claim in claims], indent=2))
+    elif name is not None:
+        print(page(shown[0]))
+    else:
+        _print_collection(shown)
+    return 0 if all(exhibit.as_said for exhibit in shown) else 1
+
+
+def _print_collection(shown: list[Exhibit]) -> None:
+    from minivae.verify.museum import table_row
+
+    line = "{:<29} {:<21} {:>9} {:>9} {:>2} {:>3}"
+    print(line.format("mistake", "number", "its log", "truth", "by", "FD"))
+    for exhibit in shown:
+        print(line.format(*table_row(exhibit)))
+    missed = sum(not exhibit.as_said for exhibit in shown)
+    seen = sum(not exhibit.gradcheck.passed for exhibit in shown)
+    print(
+        f"{len(shown)} mistakes, {missed} not caught as said. by: how many checks "
+        f"catch it;\nFD: whether finite differences see it ({seen} of {len(shown)}). "
+        "A page: minivae museum NAME"
+    )
