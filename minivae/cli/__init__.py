@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, data, evaluate, pictures, train
+from minivae.cli import check, data, evaluate, pictures, train, verify
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -24,6 +24,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "interpolate": pictures.interpolate,
     "traverse": pictures.traverse,
     "gradcheck": check.gradcheck,
+    "verify": verify.verify,
+    "museum": verify.museum,
     "step": check.step,
     "data": data.data,
 }
