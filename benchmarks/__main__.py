@@ -11,11 +11,16 @@ from typing import Any
 
 import tyro
 
-from benchmarks import train
+from benchmarks import curves, scale, train
 from benchmarks.peers import run
 from minivae.errors import UserError
 
-COMMANDS: dict[str, Callable[..., None]] = {"train": train.train, "peers": run.peers}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train.train,
+    "peers": run.peers,
+    "scale": scale.scale,
+    "curves": curves.curves,
+}
 INTERRUPTED = 130
 
 

@@ -61,7 +61,7 @@ def figures() -> Iterator[Figure]:
 def seconds_of(arguments: Sequence[str], processes: int = PROCESSES) -> float:
     """Return the median time of fresh Python processes, after one to warm the disk."""
     command = [sys.executable, *arguments]
-    times = [timed(lambda: _output_of(command)) for _ in range(1 + processes)]
+    times = [timed(lambda: output_of(command)) for _ in range(1 + processes)]
     return statistics.median(times[1:])
 
 
@@ -70,10 +70,11 @@ def demo_peak_mb(epochs: int = EPOCHS) -> float:
     with tempfile.TemporaryDirectory() as folder:
         demo = [sys.executable, "-m", "minivae", "train", "--epochs", str(epochs)]
         out = ["--out", str(Path(folder, "run"))]
-        return int(_output_of([sys.executable, "-c", PEAK_OF, *demo, *out])) / 1e6
+        return int(output_of([sys.executable, "-c", PEAK_OF, *demo, *out])) / 1e6
 
 
-def _output_of(command: Sequence[str]) -> str:
+def output_of(command: Sequence[str]) -> str:
+    """Return what a process prints; raises `UserError` if it fails, and says why."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip() or "it says nothing").splitlines()[-1]

@@ -26,9 +26,10 @@ def machine() -> dict[str, str | int | None]:
 
 
 def numpys_blas() -> dict[str, Any]:
-    """Return what NumPy's BLAS says of itself: the first loaded, others may follow."""
-    pools = (pool for pool in threadpool_info() if pool["user_api"] == "blas")
-    return next(pools, {})
+    """Return what NumPy's BLAS says of itself; SciPy may have loaded one of its own."""
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    pools.sort(key=lambda pool: "numpy" not in str(pool["filepath"]))
+    return pools[0] if pools else {}
 
 
 def versions() -> dict[str, str]:

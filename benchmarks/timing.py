@@ -7,8 +7,9 @@ weather, so that their ratio holds where their times do not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -40,18 +41,23 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def in_turns(
-    cases: Mapping[Case, Callable[[], object]], rounds: int, repeat: int = REPEAT
+    cases: Mapping[Case, Callable[[], object]],
+    rounds: int,
+    repeat: int = REPEAT,
+    around: Callable[[Case], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[Case, Timing]:
     """Time every case `repeat` times, then the next one, and all that `rounds` times.
 
     Each turn begins with a call that is not counted, since the caches are full of what
-    the case before left there; a first round is not counted at all.
+    the case before left there; a first round is not counted at all. `around` makes the
+    context of a case's turn.
     """
     seconds: dict[Case, list[float]] = {name: [] for name in cases}
     for number in range(-1, rounds):
         for name, function in cases.items():
-            function()
-            times = [timed(function) for _ in range(repeat)]
+            with around(name):
+                function()
+                times = [timed(function) for _ in range(repeat)]
             if number >= 0:
                 seconds[name] += times
     return {name: percentiles(times) for name, times in seconds.items()}

@@ -1,11 +1,12 @@
 """`python -m benchmarks train`: a training step, and with `--profile` its anatomy.
 
-With `--peers` the step and single kernels are compared with other libraries instead.
+With `--peers` it is compared with other libraries instead: see `benchmarks peers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +14,29 @@ from minivae.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.report import Row, Sheet
+    from benchmarks.steps import Step
     from benchmarks.timing import Sgemm
     from benchmarks.workload import Workload
+    from minivae.models import Autoencoder
 
-BATCHES = (128, 512)
-DATA = "fashion10k:gray"
 STEP, WITH_DATA, SGEMM = "step", "step with its data", "sgemm"
 
 
 def train(
+    arch: str = "dense",
     profile: bool = False,
     peers: bool = False,
     rounds: int = 20,
     write: bool = False,
     json: bool = False,
 ) -> None:
-    """Time a step of the dense VAE 784-400-20, in turns with a matrix product.
+    """Time a step of a VAE, in turns with a matrix product.
 
     Args:
-        profile: also where the step's time goes, starting, memory, the engine's cost
-        peers: instead compare it, and single kernels, with PyTorch and JAX
-        rounds: turns that each case gets, of 5 calls each (with peers, 0.3 seconds)
+        arch: dense, conv (28 x 28) or burgess (64 x 64)
+        profile: also where the step's time goes; of dense, starting and memory too
+        peers: instead compare it, and of dense single kernels, with PyTorch and JAX
+        rounds: turns that each case gets, of 5 calls each (with peers, processes)
         write: also put the tables into benchmarks/README.md
         json: print one JSON document and nothing else
     """
@@ -41,6 +44,7 @@ def train(
 
     from benchmarks import figures, report
     from benchmarks import profile as profiling
+    from benchmarks.steps import DATA
     from benchmarks.timing import REPEAT, Sgemm
     from benchmarks.workload import Workload
     from minivae import backend, data
@@ -50,34 +54,48 @@ def train(
             raise UserError("give --profile or --peers, not both")
         from benchmarks.peers import run
 
-        run.peers(rounds, write, json)
+        run.peers(arch, arch == "dense", rounds, write, json)
         return
+    steps = steps_of(arch)
     if rounds < 1:
         raise UserError(f"rounds must be at least 1, not {rounds}")
+    page = f"train {arch}"
     if write:
-        report.split_page("train")  # not after a minute of measuring
+        report.split_page(page)  # not after a minute of measuring
     anatomy: dict[str, Any] | None = None
     with Console(stderr=True).status("measuring, a minute or so"):
         backend.keep_freed_memory()
         grey = data.load(DATA).train.grey
-        works = [Workload(grey, batch) for batch in BATCHES]
+        works = [Workload.of(step, grey) for step in steps]
         rows = measure(works, Sgemm(), rounds)
-        sheets = [sheet(rows)]
+        sheets = [sheet(rows, works[0].model)]
         if profile:
-            steps = [profiling.profile_step(work, rounds * REPEAT) for work in works]
-            single = list(figures.figures())
-            sheets += [profiling.sheet(step) for step in steps]
-            sheets.append(figures.sheet(single))
+            with backend.limited_threads(None):  # as in training
+                profiles = [profiling.profile_step(w, rounds * REPEAT) for w in works]
+            sheets += map(profiling.sheet, profiles)
+            single = list(figures.figures()) if arch == "dense" else []
+            sheets += [figures.sheet(single)] if single else []
             anatomy = {
-                "steps": [asdict(step) for step in steps],
+                "steps": [asdict(profile) for profile in profiles],
                 "figures": [asdict(figure) for figure in single],
             }
     if write:
-        report.write_page("train", sheets)
+        report.write_page(page, sheets)
     if json:
-        print(report.document(rows, anatomy))
+        print(report.document(rows, anatomy, arch=arch))
     else:
         report.print_sheets(sheets)
+
+
+def steps_of(arch: str) -> list[Step]:
+    """Return the measured steps of an architecture; raises `UserError` for others."""
+    from benchmarks.steps import STEPS
+
+    steps = [step for step in STEPS if step.arch == arch]
+    if not steps:
+        known = ", ".join(dict.fromkeys(step.arch for step in STEPS))
+        raise UserError(f"no step of arch {arch!r} is measured; have {known}")
+    return steps
 
 
 def measure(works: Sequence[Workload], sgemm: Sgemm, rounds: int) -> list[Row]:
@@ -85,12 +103,18 @@ def measure(works: Sequence[Workload], sgemm: Sgemm, rounds: int) -> list[Row]:
     from benchmarks.report import Row
     from benchmarks.timing import Timing, in_turns
     from benchmarks.workload import step_flops
+    from minivae import backend
 
     cases: dict[tuple[str, int | None], Callable[[], object]] = {(SGEMM, None): sgemm}
     for work in works:
         cases[STEP, work.batch] = work.step
         cases[WITH_DATA, work.batch] = work.step_with_data
-    timings = in_turns(cases, rounds)
+
+    def around(case: tuple[str, int | None]) -> AbstractContextManager[Any]:
+        """Training shares out the cores in its own way, the product in NumPy's."""
+        return nullcontext() if case[0] == SGEMM else backend.limited_threads(None)
+
+    timings = in_turns(cases, rounds, around=around)
 
     def gflops(flops: float, timing: Timing) -> float:
         return flops / timing.p50 / 1e6
@@ -119,7 +143,7 @@ def measure(works: Sequence[Workload], sgemm: Sgemm, rounds: int) -> list[Row]:
     return rows
 
 
-def sheet(rows: Sequence[Row]) -> Sheet:
+def sheet(rows: Sequence[Row], model: Autoencoder) -> Sheet:
     """Return the rows as a table."""
     from benchmarks.report import Sheet
 
@@ -134,4 +158,6 @@ def sheet(rows: Sequence[Row]) -> Sheet:
         )
         for row in rows
     ]
-    return Sheet("VAE 784-400-20, Bernoulli, Adam, float32: one step", header, lines)
+    sizes = f"{model.stack} – {model.latent}"
+    title = f"VAE {sizes}, Bernoulli, Adam, float32: one step"
+    return Sheet(title, header, lines)

@@ -1,8 +1,14 @@
-"""The work that is measured: training steps of a dense VAE on binarised images."""
+"""The work that is measured: training steps of a VAE on binarised images."""
 
 from __future__ import annotations
 
-from minivae import VAE, Noise, nn
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.steps import Step, images_for
+from minivae import VAE, Noise, Tensor, nn, no_grad
 from minivae.backend import Array
 from minivae.data.dataset import binarise
 from minivae.models import Autoencoder
@@ -13,24 +19,27 @@ from minivae.train import train_step
 BATCHES = 8  # that a step without its data goes round in
 
 
+def model_of(step: Step) -> VAE:
+    """Return the VAE of a step, at its first weights."""
+    shape = (1, step.side, step.side)
+    return VAE(shape, step.latent, arch=step.arch, likelihood="bernoulli")
+
+
 class Workload:
     """A VAE, its Adam and its images, ready to take one step after another."""
 
-    def __init__(
-        self,
-        grey: Array,
-        batch: int,
-        hidden: tuple[int, ...] = (400,),
-        latent: int = 20,
-    ) -> None:
-        C, H, W = grey.shape[1:]
-        self.grey, self.batch = grey, batch
-        self.model = VAE((C, H, W), latent, hidden, likelihood="bernoulli")
+    def __init__(self, grey: Array, batch: int, model: Autoencoder) -> None:
+        self.grey, self.batch, self.model = grey, batch, model
         self.optimizer = Adam(self.model.parameters(), lr=1e-3)
         self.latent_noise = Noise(0, Stream.LATENT)
         self.pixel_noise = Noise(0, Stream.BINARISE_TRAIN)
         self.taken = 0
         self.ready = [self.next_batch() for _ in range(BATCHES)]
+
+    @classmethod
+    def of(cls, step: Step, grey: Array) -> Workload:
+        """Return the work of a step on `grey` images of any side that fits."""
+        return cls(images_for(step, grey), step.batch, model_of(step))
 
     def next_batch(self) -> Array:
         """Gather the next images and draw their pixels, as `:dynamic` data does."""
@@ -51,15 +60,45 @@ class Workload:
         train_step(self.model, self.optimizer, x, self.latent_noise)
 
 
-def step_flops(model: Autoencoder, batch: int) -> int:
+def step_flops(model: Any, batch: int) -> int:
     """Count the multiplications and additions of a step's matrix products.
 
-    A linear layer takes 2 N in out forward, as many for the gradient of its weight and
-    as many for that of its input, which the first layer (on the images) does not need.
+    Each layer with a weight takes as many for the gradient of its weight as forward,
+    and as many for that of its input, which the first one (on the images) does not
+    need.
     """
-    sizes: list[int] = [
-        layer.weight.size
-        for _, layer in model.named_modules()
-        if isinstance(layer, nn.Linear)
-    ]
-    return 2 * batch * (3 * sum(sizes) - sizes[0])
+    forward = forward_flops(model)
+    return batch * (3 * sum(forward) - forward[0])
+
+
+@no_grad()
+def forward_flops(model: Any) -> list[int]:
+    """Return the FLOPs of one image in each layer with a weight; the encoder is first.
+
+    A linear layer multiplies and adds once for each element of its weight. So does a
+    convolution at every pixel of its smaller map, which a transposed one reads and a
+    plain one writes; a tap that falls on the padding counts as any other.
+    """
+    found: list[int] = []
+
+    def through(layers: Iterable[nn.Layer], x: Tensor) -> Tensor:
+        for layer in layers:
+            y = layer(x)
+            if isinstance(layer, nn.Linear):
+                found.append(2 * layer.weight.size)
+            elif isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                smaller = y if isinstance(layer, nn.Conv2d) else x
+                pixels = smaller.shape[2] * smaller.shape[3]
+                found.append(2 * pixels * layer.weight.size)
+            x = y
+        return x
+
+    def one(*shape: int) -> Tensor:
+        return Tensor(np.zeros((1, *shape), np.float32))
+
+    hidden = through(model.encoder.layers, one(*model.shape))
+    for _, head in model.children():
+        if isinstance(head, nn.Linear):
+            through((head,), hidden)
+    through(model.decoder.layers, one(model.latent))
+    return found

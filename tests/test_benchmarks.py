@@ -2,29 +2,103 @@
 
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import fields
 
 import numpy as np
 import pytest
+from minivae_kernels import Family
 
 from benchmarks import figures, profile, report, timing, train
 from benchmarks.__main__ import main
-from benchmarks.workload import Workload, step_flops
-from minivae import UserError
+from benchmarks.steps import STEPS, Step, images_for
+from benchmarks.workload import Workload, forward_flops, model_of, step_flops
+from minivae import VAE, UserError
 from minivae.random import Noise
 from minivae.tensor import Op, Tensor
 
 
+def tiny_work():
+    grey = Noise(0).uniform((10, 1, 4, 4))
+    return Workload(grey, 4, VAE((1, 4, 4), 2, (8,), likelihood="bernoulli"))
+
+
 @pytest.fixture
 def work():
-    grey = Noise(0).uniform((10, 1, 4, 4))
-    return Workload(grey, batch=4, hidden=(8,), latent=2)
+    return tiny_work()
+
+
+@pytest.fixture
+def conv_work():
+    options = {"arch": "conv", "channels": (3, 5), "likelihood": "bernoulli"}
+    return Workload(Noise(0).uniform((10, 1, 8, 8)), 4, VAE((1, 8, 8), 2, **options))
 
 
 def test_flops_equal_a_count_by_hand(work):
     # 16-8, 8-2 twice, 2-8, 8-16; three products each, 2 flops, a batch of 4
     three_times = 3 * 2 * 4 * (16 * 8 + 8 * 2 + 8 * 2 + 2 * 8 + 8 * 16)
     assert step_flops(work.model, 4) == three_times - 2 * 4 * 16 * 8
+
+
+def test_flops_of_convolutions_equal_a_count_by_hand(conv_work):
+    # 4 x 4 taps for each pixel of the smaller map and each pair of channels
+    first, second = 16 * (4 * 4) * 1 * 3, 16 * (2 * 2) * 3 * 5
+    linear = 2 * (20 * 256 + 256 * 2) + 256 * 2  # there and back; μ and log σ²
+    forward = 2 * (2 * (first + second) + linear)
+    assert sum(forward_flops(conv_work.model)) == forward
+    assert step_flops(conv_work.model, 4) == 4 * (3 * forward - 2 * first)
+
+
+@pytest.mark.parametrize("arch", ["dense", "conv"])
+def test_flops_are_those_of_the_products_that_a_step_calls(
+    arch, work, conv_work, monkeypatch
+):
+    """Whoever calls them: two gradients for each layer but the first, which has one."""
+    counted = []
+    works = {"dense": work, "conv": conv_work}
+    call, linear = Family.__call__, Op.registry["linear"]
+
+    def counting(self, *arrays, **options):
+        if self.name.startswith("conv."):
+            counted.append(self.cost(*arrays, **options).flops)
+        return call(self, *arrays, **options)
+
+    def counting_linear(function):
+        def counted_too(*arrays, **options):
+            x, weight, _ = arrays[-3:]
+            counted.append(2 * len(x) * weight.size)
+            return function(*arrays, **options)
+
+        return counted_too
+
+    monkeypatch.setattr(Family, "__call__", counting)
+    monkeypatch.setattr(linear, "forward", counting_linear(linear.forward))
+    for name in ("x", "weight"):
+        rule = linear.rules[name]
+        counting_rule = rule._replace(function=counting_linear(rule.function))
+        monkeypatch.setitem(linear.rules, name, counting_rule)
+    works[arch].step()
+    assert sum(counted) == step_flops(works[arch].model, 4)
+
+
+def test_the_named_steps_are_those_that_papers_compare():
+    flops = {str(s): step_flops(model_of(s), s.batch) / 1e9 for s in STEPS}
+    assert flops == {
+        "mlp b128": pytest.approx(0.42, abs=0.005),
+        "mlp b512": pytest.approx(1.68, abs=0.005),
+        "conv28 b128": pytest.approx(3.83, abs=0.005),
+        "burgess64 b64": pytest.approx(4.72, abs=0.005),
+    }
+
+
+def test_a_larger_image_is_the_image_enlarged_in_a_margin():
+    grey = Noise(0).uniform((2, 1, 3, 3))
+    found = images_for(Step("any", "dense", 8, 2, 1), grey)
+    assert found.shape == (2, 1, 8, 8)
+    assert (found[:, :, 1:7:2, 1:7:2] == grey).all()
+    assert (found[:, :, 2:7:2, 2:7:2] == grey).all()
+    assert found.sum() == pytest.approx(4 * grey.sum())
+    assert images_for(Step("any", "dense", 3, 2, 1), grey) is grey
 
 
 def test_the_steps_are_training_steps_on_binary_images(work):
@@ -46,6 +120,13 @@ def test_the_parts_of_a_profile_sum_to_its_step(work):
     assert sum(p.share for p in found.parts) == pytest.approx(1, rel=1e-9)
     assert min(p.ms for p in found.parts) >= 0
     assert [p.ms for p in found.parts] == sorted(p.ms for p in found.parts)[::-1]
+
+
+def test_a_profile_of_convolutions_counts_no_gradient_of_the_images(conv_work):
+    calls = {p.part: p.calls for p in profile.profile_step(conv_work, steps=3).parts}
+    assert calls["conv2d, forward"] == calls["conv_transpose2d, forward"] == 2
+    assert calls["conv2d, backward"] == 2 * 3 - 1
+    assert calls["conv_transpose2d, backward"] == 2 * 3
 
 
 def test_a_profile_counts_the_calls_of_one_step(work):
@@ -77,8 +158,7 @@ def test_the_shims_are_gone_afterwards(work):
 
 
 def test_watching_does_not_change_what_a_step_computes():
-    grey = Noise(0).uniform((10, 1, 4, 4))
-    one, other = (Workload(grey, 4, (8,), 2) for _ in range(2))
+    one, other = tiny_work(), tiny_work()
     one.step_with_data()
     with profile.watching(other):
         other.step_with_data()
@@ -103,6 +183,20 @@ def test_cases_take_turns_and_the_first_round_is_not_counted():
     assert "".join(seen) == "aaabbb" * 3  # each turn begins with an uncounted call
     assert timings.keys() == cases.keys()
     assert all(t.p20 <= t.p50 <= t.p80 for t in timings.values())
+
+
+def test_every_turn_has_its_surroundings_to_itself():
+    seen = []
+
+    @contextmanager
+    def around(name):
+        seen.append(f"<{name}")
+        yield
+        seen.append(">")
+
+    cases = {name: lambda name=name: seen.append(name) for name in "ab"}
+    timing.in_turns(cases, rounds=1, repeat=1, around=around)
+    assert "".join(seen) == 2 * "<aaa><bbb>"
 
 
 def test_percentiles_are_milliseconds():
@@ -140,7 +234,11 @@ def test_the_json_document_has_the_documented_fields(rows):
 def test_tables_are_readable_at_80_columns(rows, work, capsys):
     single = [figures.Figure("peak memory of the demo, 3 epochs", 215.4, "MB", 600)]
     found = profile.profile_step(work, steps=3)
-    sheets = [train.sheet(rows), profile.sheet(found), figures.sheet(single)]
+    sheets = [
+        train.sheet(rows, work.model),
+        profile.sheet(found),
+        figures.sheet(single),
+    ]
     report.print_sheets(sheets)
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
@@ -148,21 +246,24 @@ def test_tables_are_readable_at_80_columns(rows, work, capsys):
         assert word in printed
 
 
-def test_the_page_is_rewritten_between_its_markers_only(tmp_path, rows):
+def test_the_page_is_rewritten_between_its_markers_only(tmp_path, rows, work):
     page = tmp_path / "README.md"
-    page.write_text("a\n<!-- train:begin -->\nold\n<!-- train:end -->\nz\n")
+    page.write_text("a\n<!-- train dense:begin -->\nold\n<!-- train dense:end -->\nz\n")
     for _ in range(2):
-        report.write_page("train", [train.sheet(rows)], page)
+        report.write_page("train dense", [train.sheet(rows, work.model)], page)
     text = page.read_text()
-    assert text.startswith("a\n<!-- train:begin -->\nMeasured ")
-    assert text.endswith("|\n<!-- train:end -->\nz\n")
+    assert text.startswith("a\n<!-- train dense:begin -->\nMeasured ")
+    assert text.endswith("|\n<!-- train dense:end -->\nz\n")
     assert "old" not in text
     assert text.count("| step |") == 1
     with pytest.raises(UserError, match="needs the lines"):
         report.split_page("peers", page)
 
 
-@pytest.mark.parametrize("name", ["train", "peers"])
+@pytest.mark.parametrize(
+    "name",
+    [*(f"{c} {s.arch}" for c in ("train", "peers") for s in STEPS), "peers kernels"],
+)
 def test_the_page_of_this_repository_has_its_markers(name):
     report.split_page(name)
 

@@ -220,6 +220,27 @@ def test_a_shape_that_the_fastest_rung_refuses_goes_to_the_next_and_says_so() ->
     assert family("conv.forward").chosen(*arguments, **options).number == 4
 
 
+LOOPS = [(conv, rung) for conv, rung in RUNGS if rung.number not in (2, 3)]
+
+
+@pytest.mark.parametrize(("conv", "rung"), LOOPS, ids=[r.name for _, r in LOOPS])
+def test_loops_refuse_shapes_that_do_not_belong_together(
+    conv: Family, rung: Rung
+) -> None:
+    """They do not look again: they would read and write beside the arrays."""
+    g = Geometry(2, 8, 8, (6, 6), (3, 3), 1, 0)
+    wider = Geometry(2, 8, 8, (9, 6), (3, 3), 1, 0)
+    a = g.arrays()
+    wrong = {
+        "conv.forward": {"x": np.ones((2, 16, 6, 6))},
+        "conv.adjoint": {},
+        "conv.weight": {"x": wider.arrays()["x"]},
+    }
+    arguments, options = wider.call(conv.name, {**a, **wrong[conv.name]})
+    with pytest.raises(ValueError, match=r"does not take|no convolution ties"):
+        rung.function(*arguments, **options)
+
+
 def test_the_image_that_nobody_asked_about_gets_no_gradient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -271,7 +292,17 @@ ONES = np.ones
             lambda: ops.conv2d(
                 ONES((1, 2, 8, 8)), ONES((4, 2, 3, 3)), ONES(4), stride=0
             ),
-            r"stride must be at least 1 and padding at least 0, not 0, 0",
+            r"padding at least 0, whole numbers, not 0, 0",
+        ),
+        (
+            lambda: ops.conv2d(
+                ONES((1, 2, 8, 8)), ONES((4, 2, 3, 3)), ONES(4), stride=1.5
+            ),
+            r"whole numbers, not 1.5, 0",
+        ),
+        (
+            lambda: ops.conv2d(ONES((1, 2, 8, 8)), ONES((0, 2, 3, 3)), ONES(0)),
+            r"nothing to convolve: a weight \(0, 2, 3, 3\)",
         ),
         (
             lambda: ops.conv_transpose2d(

@@ -1,6 +1,7 @@
-"""Pooling, upsampling and layer norm: their definitions, PyTorch, and what they keep.
+"""Ops on maps beside PyTorch's; pooling, upsampling and layer norm by themselves.
 
-That their rules are the gradients of what they compute, `test_gradcheck.py` says.
+That their rules are the gradients of what they compute, `test_gradcheck.py` says;
+convolution has its own `test_conv.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,31 @@ def run(name: str, params: dict[str, Any], given: Arrays) -> Arrays:
 
 # Parity with PyTorch, over random configurations
 
-CONFIGURATIONS = 80
+CONFIGURATIONS = 160
+
+
+def draw_convolution(rng: np.random.Generator) -> tuple[dict[str, Any], Arrays]:
+    """Any kernel that fits into the padded image, square or not."""
+    n, c, o = (int(rng.integers(1, most + 1)) for most in (3, 9, 9))
+    padding = int(rng.integers(0, 4))
+    kernel = rng.integers(1, 6, 2)
+    h, w = (int(rng.integers(max(1, k - 2 * padding), 18)) for k in kernel)
+    params = {"stride": int(rng.integers(1, 4)), "padding": padding}
+    shapes = {"in/x": (n, c, h, w), "in/weight": (o, c, *kernel), "in/bias": (o,)}
+    return params, {name: rng.standard_normal(s) for name, s in shapes.items()}
+
+
+def draw_transposed(rng: np.random.Generator) -> tuple[dict[str, Any], Arrays]:
+    """Any map of which something is left when the padding has been cut off."""
+    n, c, o = (int(rng.integers(1, most + 1)) for most in (3, 9, 9))
+    stride, kernel = int(rng.integers(1, 4)), rng.integers(1, 6, 2)
+    output_padding = int(rng.integers(0, stride))
+    p, q = rng.integers(1, 18, 2)
+    left = min((p - 1) * stride + kernel[0], (q - 1) * stride + kernel[1])
+    padding = int(rng.integers(0, min(3, (left + output_padding - 1) // 2) + 1))
+    params = {"stride": stride, "padding": padding, "output_padding": output_padding}
+    shapes = {"in/y": (n, c, p, q), "in/weight": (c, o, *kernel), "in/bias": (o,)}
+    return params, {name: rng.standard_normal(s) for name, s in shapes.items()}
 
 
 def draw_pooling(rng: np.random.Generator) -> tuple[dict[str, Any], Arrays]:
@@ -60,6 +85,8 @@ def draw_layer_norm(rng: np.random.Generator) -> tuple[dict[str, Any], Arrays]:
 
 
 DRAWS: dict[str, Callable[..., tuple[dict[str, Any], Arrays]]] = {
+    "conv2d": draw_convolution,
+    "conv_transpose2d": draw_transposed,
     "max_pool2d": draw_pooling,
     "avg_pool2d": draw_pooling,
     "upsample_nearest": draw_upsampling,

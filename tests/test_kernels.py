@@ -475,3 +475,34 @@ def test_more_than_2_to_the_31_elements_are_refused() -> None:
     huge = np.broadcast_to(np.float32(1), (2**16, 2**16))
     with pytest.raises(CannotRunError, match="at most 2147483647 elements"):
         family("colsum")(huge)
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "channels last": lambda a: np.ascontiguousarray(a.T).T,
+    "every second": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "backwards": lambda a: a[::-1].copy()[::-1],
+    "repeated": lambda a: np.broadcast_to(a[0], a.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_relu_of_arrays_that_lie_otherwise_is_the_definition(layout: str) -> None:
+    rng, lay = np.random.default_rng(0), LAYOUTS[layout]
+    x = lay(np.round(rng.normal(size=(33, 17)), 1))  # with zeros
+    g, plain = rng.normal(size=x.shape), np.ascontiguousarray(x)
+    forward, backward = family("relu.forward"), family("relu.backward")
+    np.testing.assert_array_equal(forward(x), np.maximum(x, 0))
+    np.testing.assert_array_equal(backward(g, x), g * (x > 0))
+    np.testing.assert_array_equal(backward(lay(g), plain), lay(g) * (x > 0))
+
+
+def test_a_gradient_that_is_not_finite_shows_where_relu_is_0() -> None:
+    bad, y = np.array([np.inf, np.nan]), np.zeros(2)
+    with np.errstate(invalid="ignore"):
+        for rung in family("relu.backward").rungs:
+            assert np.isnan(rung.function(bad, y)).all()
+
+
+def test_relu_refuses_a_gradient_of_another_shape() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        family("relu.backward")(np.ones((2, 9)), np.ones((3, 3)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from time import sleep
 
@@ -19,6 +20,15 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = pool.set_threads(2)
     yield
     pool.set_threads(before)
+
+
+@pytest.fixture
+def two_blas_threads() -> Iterator[None]:
+    """As a user's machine has them, whatever the environment of the tests says."""
+    with ThreadpoolController().limit(limits=2, user_api="blas"):
+        if blas_threads() != {2}:
+            pytest.skip("this BLAS has one thread")
+        yield
 
 
 def blas_threads() -> set[int]:
@@ -68,6 +78,57 @@ def test_what_a_part_raises_is_raised_when_all_parts_are_over(failing: int) -> N
     assert len(over) == 3
 
 
+def test_a_part_that_raises_leaves_no_other_running() -> None:
+    pool.set_threads(3)
+    over: list[int] = []
+
+    def work(start: int, stop: int) -> None:
+        if start == 1:
+            raise ZeroDivisionError
+        sleep(0.05 * (start == 2))
+        over.append(start)
+
+    with pytest.raises(ZeroDivisionError):
+        pool.by_rows(work, 3, 1.0)
+    assert sorted(over) == [0, 2]
+    done = np.zeros(3, int)
+
+    def count(start: int, stop: int) -> None:
+        done[start:stop] += 1
+
+    pool.by_rows(count, 3, 1.0)
+    assert (done == 1).all()
+
+
+def test_arrays_are_let_go() -> None:
+    array = np.zeros(10)
+    kept = weakref.ref(array)
+    pool.by_rows(lambda start, stop, array: None, 10, 1.0, array)
+    del array
+    sleep(0.01)
+    assert kept() is None
+
+
+def test_bells_do_not_pile_up() -> None:
+    for _ in range(300):
+        pool.by_rows(lambda start, stop: None, 2, 1.0)
+    assert all(worker.bell.qsize() <= 1 for worker in pool._pool.workers)
+
+
+def test_there_are_no_more_threads_than_rows_nor_fewer_than_one() -> None:
+    pool.set_threads(7)
+    seen: list[int] = []
+    pool.by_rows(lambda start, stop: seen.append(stop - start), 2, 1.0)
+    assert seen == [1, 1]
+    pool.set_threads(0)
+    assert pool.set_threads(2) == 1
+
+
+def test_work_is_estimated_by_what_takes_longer() -> None:
+    assert pool.seconds(moved=20_000_000_000) == 1
+    assert pool.seconds(moved=1, flops=200_000_000_000) == 1
+
+
 def test_a_part_may_itself_want_threads() -> None:
     done = np.zeros((4, 6), int)
 
@@ -109,8 +170,10 @@ def test_a_product_in_parts_is_the_product(shape: tuple[int, int, int]) -> None:
             assert found.tobytes() == pool.product(x, y).tobytes()
 
 
-def test_within_the_pool_the_blas_has_one_thread_and_afterwards_its_own() -> None:
-    before, ours = blas_threads(), pool.set_threads(2)
+def test_within_the_pool_the_blas_has_one_thread_and_afterwards_its_own(
+    two_blas_threads: None,
+) -> None:
+    ours = pool.set_threads(2)
     with pool.one_pool(3) as outer:
         assert (outer, blas_threads()) == (3, {1})
         with pool.one_pool() as inner:
@@ -119,19 +182,21 @@ def test_within_the_pool_the_blas_has_one_thread_and_afterwards_its_own() -> Non
             assert inner == 1
         assert pool.set_threads(3) == 3
         assert blas_threads() == {1}
-    assert blas_threads() == before
+    assert blas_threads() == {2}
     assert pool.set_threads(ours) == 2
 
 
-def test_the_pool_has_as_many_threads_as_the_blas_had() -> None:
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
-        with pool.one_pool() as count:
-            assert count == 1
-        assert blas_threads() == {1}
+def test_the_pool_has_as_many_threads_as_the_blas_had(two_blas_threads: None) -> None:
+    pool.set_threads(5)
+    with pool.one_pool() as count:
+        assert count == 2
+    assert pool.set_threads(2) == 5
 
 
-def test_two_trainings_that_overlap_leave_the_blas_as_it_was() -> None:
-    before = blas_threads()
+def test_two_trainings_that_overlap_leave_everything_as_it_was(
+    two_blas_threads: None,
+) -> None:
+    pool.set_threads(4)
     first_is_in, second_is_in = threading.Event(), threading.Event()
 
     def second() -> None:
@@ -143,13 +208,14 @@ def test_two_trainings_that_overlap_leave_the_blas_as_it_was() -> None:
     first_is_out = threading.Event()
     other = threading.Thread(target=second)
     other.start()
-    with pool.one_pool():
+    with pool.one_pool(1):
         first_is_in.set()
         second_is_in.wait(10)
+    assert blas_threads() == {1}
     first_is_out.set()
     other.join(10)
-    assert blas_threads() == before
-    assert not pool._pool.inside
+    assert blas_threads() == {2}
+    assert pool.set_threads(2) == 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -7,31 +7,30 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 
-import minivae_kernels as kernels
 import numpy as np
-from threadpoolctl import threadpool_info
+from minivae_kernels import family
 
 from benchmarks.peers.work import (
-    BATCHES,
     BETAS,
     CHECKED_STEPS,
     COPIED,
+    DRAWN,
     EPS,
     LOSSES,
     LR,
+    PIXELS,
     READY,
     SGEMM_SIZE,
-    Array,
     Arrays,
     Case,
-    D,
-    H,
-    Z,
     flat,
+    layers_of,
     loss_inputs,
     size,
+    training,
     weights,
 )
+from benchmarks.steps import Array
 from minivae import VAE, Noise, backend
 from minivae.data.dataset import binarise
 from minivae.optim import Adam
@@ -39,35 +38,47 @@ from minivae.random import Stream
 from minivae.train import train_step
 
 
-def cases(given: Arrays) -> dict[str, Case]:
-    """Return every case by name."""
+def step(given: Arrays) -> dict[str, Case]:
+    """Return the training step, and the matrix product beside it."""
     backend.keep_freed_memory()
-    steps = {f"step {batch}": step_case(given, batch) for batch in BATCHES}
-    losses = {f"loss {batch}": loss_case(given, batch) for batch in LOSSES}
-    draws = {f"noise {batch}": noise_case(batch) for batch in BATCHES}
-    pixels = {f"pixels {batch}": pixels_case(given, batch) for batch in BATCHES}
-    copies = {"bernoulli": bernoulli_case(given), "copy": copy_case()}
-    updates = {"adam": adam_case(given), "adam step": adam_step_case(given)}
+    around = partial(backend.limited_threads, None)  # as in training
+    return {"step": training(partial(Stepper, given), around), "sgemm": sgemm_case()}
+
+
+def kernels(given: Arrays) -> dict[str, Case]:
+    """Return the cases of single kernels by name."""
+    backend.keep_freed_memory()
     return {
-        "sgemm": sgemm_case(),
-        **steps,
-        **losses,
-        **copies,
-        **updates,
-        **draws,
-        **pixels,
+        **{f"loss {batch}": loss_case(given, batch) for batch in LOSSES},
+        "bernoulli": bernoulli_case(given),
+        "copy": copy_case(),
+        "adam": adam_case(given),
+        "adam step": adam_step_case(given),
+        **{f"noise {batch}": noise_case(batch) for batch in DRAWN},
+        **{f"pixels {batch}": pixels_case(given, batch) for batch in DRAWN},
     }
 
 
 def described() -> str:
     """Return the version and the number of threads."""
-    threads = max((pool["num_threads"] for pool in threadpool_info()), default=1)
-    return f"minivae {version('minivae')} on {threads} threads"
+    with backend.limited_threads(None) as threads:
+        return f"minivae {version('minivae')} on {threads} threads"
 
 
-def model(given: Arrays) -> VAE:
-    """Return the VAE 784-400-20 with the given weights."""
-    vae = VAE((1, 28, 28), Z, (H,), likelihood="bernoulli")
+def model(given: Arrays, shape: tuple[int, ...]) -> VAE:
+    """Return the VAE of (C, H, W) images that the given weights are of, with these."""
+    layers = layers_of(weights(given), "encoder").values()
+    channels = tuple(len(w) for w in layers if w.ndim == 4)
+    hidden = tuple(len(w) for w in layers if w.ndim == 2)
+    C, H, W = shape
+    vae = VAE(
+        (C, H, W),
+        len(weights(given)["mu.weight"]),
+        hidden,
+        likelihood="bernoulli",
+        arch="conv" if channels else "dense",
+        channels=channels or None,
+    )
     vae.load_state(weights(given))
     return vae
 
@@ -75,12 +86,12 @@ def model(given: Arrays) -> VAE:
 class Stepper:
     """A model in training, on images and noise that are ready."""
 
-    def __init__(self, given: Arrays, batch: int) -> None:
-        self.model = model(given)
+    def __init__(self, given: Arrays) -> None:
+        self.model = model(given, given["x"].shape[2:])
         self.optimizer = Adam(self.model.parameters(), LR, betas=BETAS, eps=EPS)
-        self.images, self.noise = given[f"x/{batch}"], given[f"noise/{batch}"]
+        self.images, self.noise = given["x"], given["noise"]
 
-    def step(self) -> float:
+    def __call__(self) -> float:
         """zero_grad, forward, backward, update; returns the loss before the update."""
         i = self.optimizer.steps % READY
         return sum(
@@ -88,19 +99,11 @@ class Stepper:
         )
 
 
-def step_case(given: Arrays, batch: int) -> Case:
-    def check() -> list[float]:
-        stepper = Stepper(given, batch)
-        return [stepper.step() for _ in range(CHECKED_STEPS)]
-
-    return Case(check, Stepper(given, batch).step)
-
-
 def loss_case(given: Arrays, batch: int) -> Case:
     """Reparameterization, KL and BCE, forward and backward: three kernel calls."""
     mu, logvar, noise, z_bar, logits, x = loss_inputs(given, batch)
-    forward, backward = map(kernels.family, ("gaussian.forward", "gaussian.backward"))
-    bernoulli = kernels.family("bernoulli")
+    forward, backward = map(family, ("gaussian.forward", "gaussian.backward"))
+    bernoulli = family("bernoulli")
     ones = np.ones(batch, np.float32)
 
     def call() -> tuple[float, Array, Array, Array, Array]:
@@ -119,18 +122,18 @@ def loss_case(given: Arrays, batch: int) -> Case:
 def bernoulli_case(given: Arrays) -> Case:
     """The loss of 4096 images and its gradient: 12 bytes a pixel are moved."""
     *_, logits, x = loss_inputs(given, COPIED)
-    return Case(list, partial(kernels.family("bernoulli"), logits, x))
+    return Case(list, partial(family("bernoulli"), logits, x))
 
 
 def copy_case() -> Case:
     """Copy 6 bytes a pixel: as many are read and written as the loss moves."""
-    source = np.ones(6 * COPIED * D, np.uint8)
+    source = np.ones(6 * COPIED * PIXELS, np.uint8)
     return Case(list, partial(np.copyto, np.zeros_like(source), source))
 
 
 def adam_kernel(w: Array, g: Array) -> Callable[[], None]:
     """Return a function that updates `w` by the kernel, with a counter and moments."""
-    update = kernels.family("adam")
+    update = family("adam")
     moments = np.zeros_like(w), np.zeros_like(w)
     (beta1, beta2), t = BETAS, 0
 
@@ -166,7 +169,8 @@ def adam_step_case(given: Arrays) -> Case:
     """`Adam.step()` of the model: the kernel, the gradient's norm, the bookkeeping."""
 
     def fresh() -> Adam:
-        optimizer = Adam(model(given).parameters(), LR, betas=BETAS, eps=EPS)
+        vae = model(given, given["grey"].shape[1:])
+        optimizer = Adam(vae.parameters(), LR, betas=BETAS, eps=EPS)
         optimizer.gradients[...] = given["gradient"]
         for parameter in optimizer.parameters:
             parameter.grad = parameter.slot
@@ -183,7 +187,7 @@ def adam_step_case(given: Arrays) -> Case:
 
 def noise_case(batch: int) -> Case:
     """Draw the latents' noise of a batch."""
-    return Case(list, partial(Noise(0, Stream.LATENT).normal, (batch, Z)))
+    return Case(list, partial(Noise(0, Stream.LATENT).normal, (batch, LOSSES[128])))
 
 
 def pixels_case(given: Arrays, batch: int) -> Case:

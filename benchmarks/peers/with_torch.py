@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.work import (
-    BATCHES,
     BETAS,
     CHECKED_STEPS,
     EPS,
@@ -19,21 +18,24 @@ from benchmarks.peers.work import (
     SGEMM_SIZE,
     Arrays,
     Case,
-    D,
-    H,
-    Z,
     flat,
+    layers_of,
     loss_inputs,
     size,
+    training,
     weights,
 )
+from benchmarks.steps import Array
 
 
-def cases(given: Arrays) -> dict[str, Case]:
-    """Return every case by name."""
+def step(given: Arrays) -> dict[str, Case]:
+    """Return the training step, and the matrix product beside it."""
+    return {"step": training(partial(Stepper, given)), "sgemm": sgemm_case()}
+
+
+def kernels(given: Arrays) -> dict[str, Case]:
+    """Return the cases of single kernels by name."""
     return {
-        "sgemm": sgemm_case(),
-        **{f"step {batch}": step_case(given, batch) for batch in BATCHES},
         **{f"loss {batch}": loss_case(given, batch) for batch in LOSSES},
         "adam": adam_case(partial(one_parameter, given)),
         "adam by parameter": adam_case(partial(all_parameters, given)),
@@ -60,20 +62,58 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
 
 
+def layer(weight: Array, transposed: bool = False) -> nn.Module:
+    """Return the layer that a weight belongs to."""
+    if weight.ndim == 2:
+        return nn.Linear(weight.shape[1], weight.shape[0])
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    n_in, n_out = weight.shape[:2] if transposed else weight.shape[1::-1]
+    return kind(n_in, n_out, weight.shape[2], stride=2, padding=1)
+
+
+def encoder(layers: Sequence[Array]) -> nn.Sequential:
+    """Return convolutions, flatten, linear layers; ReLU after each."""
+    maps = [layer(w) for w in layers if w.ndim == 4]
+    rows = [layer(w) for w in layers if w.ndim == 2]
+
+    def activated(layers: list[nn.Module]) -> list[nn.Module]:
+        return [part for layer in layers for part in (layer, nn.ReLU())]
+
+    return nn.Sequential(*activated(maps), nn.Flatten(), *activated(rows))
+
+
+def decoder(layers: Sequence[Array], shape: Sequence[int]) -> nn.Sequential:
+    """Return linear layers, unflatten, transposed convolutions; ReLU between them."""
+    maps = [layer(w, transposed=True) for w in layers if w.ndim == 4]
+    rows = [layer(w) for w in layers if w.ndim == 2]
+    C, H, W = shape
+    if maps:
+        C = next(len(w) for w in layers if w.ndim == 4)
+        H, W = H >> len(maps), W >> len(maps)
+    parts: list[nn.Module] = []
+    for row in rows:
+        parts += [row, nn.ReLU()]
+    parts[-1] = nn.Unflatten(1, (C, H, W))
+    for convolution in maps:
+        parts += [nn.ReLU(), convolution]
+    return nn.Sequential(*parts)
+
+
 class VAE(nn.Module):
-    """The VAE 784-400-20-400-784."""
+    """The VAE that the given weights are of, with these."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Arrays) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(D, H), nn.ReLU())
-        self.mu = nn.Linear(H, Z)
-        self.logvar = nn.Linear(H, Z)
-        self.decoder = nn.Sequential(
-            nn.Linear(Z, H), nn.ReLU(), nn.Linear(H, D), nn.Unflatten(1, (1, 28, 28))
-        )
+        first = weights(given)
+        self.encoder = encoder(list(layers_of(first, "encoder").values()))
+        self.mu = layer(first["mu.weight"])
+        self.logvar = layer(first["logvar.weight"])
+        back = list(layers_of(first, "decoder").values())
+        self.decoder = decoder(back, given["x"].shape[2:])
+        self.load_state_dict({name: torch.tensor(w) for name, w in first.items()})
 
-    def loss(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return recon + kl, a mean over the batch."""
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return the loss, recon + kl, a mean over the batch."""
         h = self.encoder(x)
         mu, logvar = self.mu(h), self.logvar(h)
         z = mu + torch.exp(0.5 * logvar) * noise
@@ -83,32 +123,27 @@ class VAE(nn.Module):
 class Stepper:
     """A model in training, on images and noise that are ready."""
 
-    def __init__(self, given: Arrays, batch: int) -> None:
-        self.model = VAE()
-        state = {name: torch.tensor(w) for name, w in weights(given).items()}
-        self.model.load_state_dict(state)
-        self.optimizer = adam(list(self.model.parameters()))
-        self.images = list(torch.from_numpy(given[f"x/{batch}"]))
-        self.noise = list(torch.from_numpy(given[f"noise/{batch}"]))
+    def __init__(
+        self,
+        given: Arrays,
+        compiled: Callable[[nn.Module], Callable[..., Tensor]] = lambda model: model,
+    ) -> None:
+        model = VAE(given)
+        self.loss = compiled(model)
+        self.optimizer = adam(list(model.parameters()))
+        self.images = list(torch.from_numpy(given["x"]))
+        self.noise = list(torch.from_numpy(given["noise"]))
         self.steps = 0
 
-    def step(self) -> float:
+    def __call__(self) -> float:
         """zero_grad, forward, backward, update; returns the loss before the update."""
         i = self.steps % READY
         self.steps += 1
         self.optimizer.zero_grad()
-        loss = self.model.loss(self.images[i], self.noise[i])
+        loss = self.loss(self.images[i], self.noise[i])
         loss.backward()
         self.optimizer.step()
         return loss.item()
-
-
-def step_case(given: Arrays, batch: int) -> Case:
-    def check() -> list[float]:
-        stepper = Stepper(given, batch)
-        return [stepper.step() for _ in range(CHECKED_STEPS)]
-
-    return Case(check, Stepper(given, batch).step)
 
 
 def loss_case(given: Arrays, batch: int) -> Case:

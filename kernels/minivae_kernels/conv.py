@@ -81,6 +81,20 @@ adjoint = Family("conv.adjoint", "x̄ = w ⋆ᵀ ȳ", adjoint_cost)
 weight = Family("conv.weight", "w̄ = ȳ ⋆ x", weight_cost)
 
 
+def check(x: Any, w: Any, y: Any, stride: int, padding: int) -> None:
+    """Raise `ValueError` unless shapes of the three arrays belong together.
+
+    Compiled loops do not look again.
+    """
+    if x[1] != w[1] or y[1] != w[0] or x[0] != y[0]:
+        raise ValueError(f"no convolution ties x {x}, w {w} and y {y}")
+    if small_size(x, w[2:], stride, padding) != tuple(y[2:]):
+        raise ValueError(
+            f"a kernel of {w[2:]}, stride {stride}, padding {padding} does not take "
+            f"{x[2:]} to {y[2:]}"
+        )
+
+
 # Rung 0: the definition, as a sum over the taps of the kernel
 
 
@@ -109,7 +123,8 @@ def adjoint_numpy(
 ) -> Any:
     """Return x̄ (N, C, *size): what each tap has read gets its share back."""
     xp = library(y)
-    x = xp.zeros((len(y), *size, w.shape[1]), y.dtype).transpose(0, 3, 1, 2)
+    shape, dtype = (len(y), *size, w.shape[1]), xp.result_type(y, w)
+    x = xp.zeros(shape, dtype).transpose(0, 3, 1, 2)
     large = padded(x, padding)
     for a, b, window in taps(w.shape[2:], y.shape[2:], stride):
         share = xp.tensordot(y, w[:, :, a, b], axes=(1, 0))
@@ -125,7 +140,7 @@ def weight_numpy(
     """Return w̄ (O, C, *kernel): for each tap, a product over images and pixels."""
     xp = library(x)
     x = padded(x, padding)
-    w = xp.empty((y.shape[1], x.shape[1], *kernel), x.dtype)
+    w = xp.empty((y.shape[1], x.shape[1], *kernel), xp.result_type(x, y))
     for a, b, window in taps(kernel, y.shape[2:], stride):
         w[:, :, a, b] = xp.tensordot(y, x[window], axes=((0, 2, 3), (0, 2, 3)))
     return w
@@ -159,9 +174,10 @@ def forward_loops(
     x: Any, w: Any, *, stride: int, padding: int, bias: Any = None
 ) -> Any:
     """Visit every output, and for it every channel and tap."""
+    small = small_size(x.shape, w.shape[2:], stride, padding)
+    check(x.shape, w.shape, (len(x), len(w), *small), stride, padding)
     x, w = padded(x, padding), np.ascontiguousarray(w)
-    p, q = small_size(x.shape, w.shape[2:], stride, 0)
-    y = np.empty((len(x), p, q, len(w)), x.dtype).transpose(0, 3, 1, 2)
+    y = np.empty((len(x), *small, len(w)), x.dtype).transpose(0, 3, 1, 2)
     y[...] = 0 if bias is None else bias[:, None, None]
     by_rows(
         _forward_loop, len(x), seconds(flops=2 * y.size * w[0].size), x, w, y, stride
@@ -180,6 +196,7 @@ def adjoint_loops(
     bias: Any = None,
 ) -> Any:
     """Visit every window, and add to each pixel under it."""
+    check((len(y), w.shape[1], *size), w.shape, y.shape, stride, padding)
     y, w = np.ascontiguousarray(y), np.ascontiguousarray(w)
     frame = (len(y), w.shape[1], size[0] + 2 * padding, size[1] + 2 * padding)
     x = np.zeros(frame, y.dtype)
@@ -197,6 +214,7 @@ def weight_loops(
     x: Any, y: Any, *, stride: int, padding: int, kernel: tuple[int, int]
 ) -> Any:
     """Visit every weight, and for it every image and window."""
+    check(x.shape, (y.shape[1], x.shape[1], *kernel), y.shape, stride, padding)
     x, y = padded(x, padding), np.ascontiguousarray(y)
     w = np.zeros((y.shape[1], x.shape[1], *kernel), x.dtype)
     by_rows(

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivae_kernels.conv import adjoint, forward, small_size, weight
+from minivae_kernels.conv import adjoint, check, forward, small_size, weight
 from minivae_kernels.conv_columns import CHUNK  # rungs 2 and 3 come before
 from minivae_kernels.cpu import kernel
 from minivae_kernels.threads import by_rows, seconds
@@ -70,6 +70,7 @@ def forward_tiles(
     n, c, height, width = x.shape
     o, _, down, right = w.shape
     p, q = small_size(x.shape, (down, right), stride, padding)
+    check(x.shape, w.shape, (n, o, p, q), stride, padding)
     frame = Frame(height + 2 * padding, width + 2 * padding, padding, padding)
     passes = np.array([(0, down, right * c, 0, 0, p, q, 0, 0)])
     y = np.empty((n, p, q, whole_vectors(o, x.dtype)), x.dtype)
@@ -95,6 +96,7 @@ def adjoint_shares(
     """
     n, o, p, q = y.shape
     _, c, down, right = w.shape
+    check((n, c, *size), w.shape, y.shape, stride, padding)
     outs = whole_vectors(down * right * c, y.dtype)
     weights = np.zeros((o, outs), y.dtype)
     weights[:, : down * right * c] = w.transpose(0, 2, 3, 1).reshape(o, -1)
@@ -118,8 +120,8 @@ def _spreader(P: int, V: int, LANES: int) -> Any:
         channels, o = x.shape[3], small.shape[3]
         rows, columns = small.shape[1:3]
         pixels, outs = rows * columns, len(weights) // o
-        width = (x.shape[2] + 2 * padding + stride) * channels
-        height = x.shape[1] + 2 * padding + stride
+        width = (x.shape[2] + 2 * padding) * channels
+        height = x.shape[1] + 2 * padding
         frame = np.zeros((height, width), x.dtype)
         shares, zeros = np.empty(pixels * outs, x.dtype), np.zeros(outs, x.dtype)
         inside = frame[padding:, padding * channels :]
@@ -166,6 +168,7 @@ def adjoint_tiles(
 ) -> Any:
     """Gather for each pixel of the image from the windows that were over it."""
     o, c, *kernel_size = w.shape
+    check((len(y), c, *size), w.shape, y.shape, stride, padding)
     vertical, horizontal = (
         [_Place.at(r, *axis, stride, padding) for r in range(min(stride, axis[0]))]
         for axis in zip(size, kernel_size, strict=True)
@@ -300,6 +303,7 @@ def weight_tiles(
 ) -> Any:
     """Sum over pixels a product of the run under each window and the map's channels."""
     n, c, height, width = x.shape
+    check(x.shape, (y.shape[1], c, *kernel), y.shape, stride, padding)
     o, outs = y.shape[1], whole_vectors(y.shape[1], y.dtype)
     small = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
     if outs > o:

@@ -40,7 +40,8 @@ def forward_numpy(x: Any) -> Any:
 def forward_numba(x: Any) -> Any:
     """A loop over the elements as they lie in memory."""
     y = np.empty_like(x)
-    by_rows(_forward, x.size, seconds(2 * x.nbytes), x.ravel("K"), y.ravel("K"))
+    arrays = _as_it_lies(y, x, y)
+    by_rows(_forward, x.size, seconds(2 * x.nbytes), *arrays)
     return y
 
 
@@ -56,12 +57,25 @@ def backward_numba(y_bar: Any, y: Any) -> Any:
     y_bar = np.asarray(y_bar, y.dtype)  # the seed of a scalar is a Python float
     check_shapes(y_bar=y_bar, y=y)
     x_bar = np.empty_like(y)
-    if y_bar.strides != x_bar.strides:
-        y_bar, given = np.empty_like(y), y_bar
-        y_bar[...] = given
-    arrays = (a.ravel("K") for a in (y_bar, y, x_bar))
+    arrays = _as_it_lies(x_bar, y_bar, y, x_bar)
     by_rows(_backward, y.size, seconds(3 * y.nbytes), *arrays)
     return x_bar
+
+
+def _as_it_lies(model: Any, *arrays: Any) -> list[Any]:
+    """Return the arrays flat, their elements in the order of `model`'s memory.
+
+    Those that lie otherwise are copied: a view that repeats or skips elements, such as
+    NumPy's `broadcast_to` makes, has no order of its own that `ravel` and `empty_like`
+    agree on.
+    """
+    flat = []
+    for array in arrays:
+        if array.strides != model.strides:
+            array, given = np.empty_like(model), array
+            array[...] = given
+        flat.append(array.ravel("K"))
+    return flat
 
 
 @kernel

@@ -15,9 +15,10 @@ spinning, the workqueue aborts the process when two Python threads call it.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache, partial
 from itertools import pairwise
 from queue import SimpleQueue
@@ -78,25 +79,27 @@ class _Worker:
         self.board = np.zeros(16, np.int64)
         self.task: Task = int
         self.error: BaseException | None = None
-        self.number = 0  # of tasks posted
         self.asleep = False
         self.bell: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._work, name="minivae", daemon=True).start()
 
     def post(self, task: Task) -> None:
-        """Start a task; the one before must have been waited for."""
-        self.task, self.number = task, self.number + 1
-        self.board[POSTED] = self.number
+        """Start a task, after the one before, which Ctrl-C may have left running."""
+        self.wait()
+        self.task = task
+        self.board[POSTED] += 1
         if self.asleep:
             self.bell.put(None)
 
-    def wait(self) -> None:
-        """Return when the task is done; raises what it has raised."""
-        while not _reached(self.board, DONE, self.number, _tries(5 * WATCH)):
-            pass  # come back to the interpreter now and then, for Ctrl-C
+    def wait(self) -> BaseException | None:
+        """Return when the task is done, with what it has raised."""
+        posted = int(self.board[POSTED])
+        while not _reached(self.board, DONE, posted, _tries(5 * WATCH)):
+            # here the interpreter sees Ctrl-C, which may have come before the bell
+            if self.asleep:
+                self.bell.put(None)
         error, self.error = self.error, None
-        if error is not None:
-            raise error
+        return error
 
     def _work(self) -> None:
         number = 1
@@ -121,9 +124,14 @@ class _Pool:
     """The workers, made when first needed, and forgotten by a forked process."""
 
     def __init__(self) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        if hasattr(os, "sched_getaffinity"):
+            cores = len(os.sched_getaffinity(0))
+        else:
+            cores = os.cpu_count() or 1
         self.threads = cores
-        self.inside = 0  # how many `one_pool` contexts are open
+        self.inside = self.holding = 0  # contexts open: of the pool, and of its BLAS
+        self.before = cores
+        self.blas: list[int] = []  # how many threads each BLAS had
         self.forget()
 
     def forget(self) -> None:
@@ -133,7 +141,8 @@ class _Pool:
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Do all tasks, the first in this thread; the same in turn if it is busy."""
-        if not self.busy.acquire(blocking=False):
+        # at the end of the process the workers are frozen
+        if sys.is_finalizing() or not self.busy.acquire(blocking=False):
             for task in tasks:
                 task()
             return
@@ -141,16 +150,17 @@ class _Pool:
             while len(self.workers) < len(tasks) - 1:
                 self.workers.append(_Worker())
             helping = self.workers[: len(tasks) - 1]
-            for worker, task in zip(helping, tasks[1:], strict=True):
-                worker.post(task)
-            _reached(self.idle, 0, 1, _tries(HAND_OVER))
             try:
+                for worker, task in zip(helping, tasks[1:], strict=True):
+                    worker.post(task)
+                _reached(self.idle, 0, 1, _tries(HAND_OVER))
                 tasks[0]()
             finally:
-                for worker in helping:
-                    worker.wait()
+                errors = [worker.wait() for worker in helping]
         finally:
             self.busy.release()
+        for error in filter(None, errors):
+            raise error
 
 
 _pool = _Pool()
@@ -169,30 +179,56 @@ def _blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-def one_blas_thread() -> Any:
-    """Return a context in which each of our threads has a BLAS to itself."""
-    return _blas().limit(limits=1)
+def _blas_threads() -> list[int]:
+    return [library["num_threads"] for library in _blas().info()]
+
+
+def _set_blas_threads(counts: list[int]) -> None:
+    for library, count in zip(_blas().lib_controllers, counts, strict=True):
+        # The public setter obeys one Python thread; here whoever leaves last restores
+        setter = getattr(library, "_real_set_num_threads", library.set_num_threads)
+        setter(count)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold the BLAS to one thread, so that each of ours has it to itself."""
+    with _pool.door:
+        if not _pool.holding:
+            _pool.blas = _blas_threads()
+            _set_blas_threads([1] * len(_pool.blas))
+        _pool.holding += 1
+    try:
+        yield
+    finally:
+        with _pool.door:
+            _pool.holding -= 1
+            if not _pool.holding:
+                _set_blas_threads(_pool.blas)
 
 
 @contextmanager
 def one_pool(count: int | None = None) -> Iterator[int]:
     """Compute on `count` threads and no others: if None, on as many as the BLAS has.
 
-    While in the context the BLAS has one thread. Yields the number of threads.
+    While in the context the BLAS has one thread. Of several Python threads that are in
+    it at once, the first says how many there are. Yields their number.
     """
     with _pool.door:
-        first = not _pool.inside
-        if first:
-            count = count or max((b["num_threads"] for b in _blas().info()), default=1)
-        _pool.inside += 1
-        before = set_threads(count or _pool.threads)
+        if not _pool.inside:
+            _pool.before = set_threads(count or max(_blas_threads(), default=1))
+        nested, _pool.inside = _pool.inside > 0, _pool.inside + 1
+    inner = set_threads(count) if nested and count else None
     try:
-        with one_blas_thread() if first else nullcontext():
+        with one_blas_thread():
             yield _pool.threads
     finally:
+        if inner:
+            set_threads(inner)
         with _pool.door:
-            set_threads(before)
             _pool.inside -= 1
+            if not _pool.inside:
+                set_threads(_pool.before)
 
 
 def seconds(moved: int = 0, flops: int = 0) -> float:
@@ -218,7 +254,8 @@ def product(x: Any, y: Any) -> Any:
     """Return the matrix product x y of NumPy arrays: by the BLAS, or by ours and it.
 
     Within `one_pool()` the result is cut along its longer side, and each thread has the
-    BLAS compute a part; elsewhere the BLAS uses threads of its own.
+    BLAS compute a part; elsewhere the BLAS uses threads of its own. The last bits may
+    depend on how many there are, either way.
     """
     (n, k), o = x.shape, y.shape[1]
     parts = _pool.threads if seconds(flops=2 * n * k * o) >= WORTH_A_THREAD else 1

@@ -11,7 +11,8 @@ and is written once, at the end. This is the inner loop of every fast matrix pro
 
 LLVM does not find this form by itself, so the three functions here emit it: `load`,
 `accumulate` and `store`. They take flat positions, counted in elements, and check no
-bounds; P, V and lanes must be constants where they are called.
+bounds; P, V and lanes must be constants where they are called. Numba does not renew a
+compiled loop when only this file changes: after a change here, `make clean`.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ def vector_bytes() -> int:
 def tile_rows() -> tuple[int, ...]:
     """Return the numbers of rows that are used, the largest first.
 
-    A tile of two vectors a row must not leave the registers: there are 16 with AVX2,
-    else 32. Widths such as 7, 14 and 28 are met often; each number is compiled anew.
+    A tile of two vectors a row must not leave the registers: with AVX-512, or on ARM,
+    there are 32, else 16. Widths such as 7, 14 and 28 are met often; each number is
+    compiled anew.
     """
     return (6, 4, 2, 1) if vector_bytes() == 32 else (8, 7, 4, 2, 1)
 

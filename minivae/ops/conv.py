@@ -22,8 +22,8 @@ def conv2d(
     """Slide each kernel over the image: y_o = b_o + Σ_c w_oc ⋆ x_c.
 
     x (N, C, H, W), weight (O, C, Kh, Kw), bias (O,) -> y (N, O, P, Q) with
-    P = ⌊(H + 2 padding − Kh) / stride⌋ + 1. Raises `UserError` if the channels differ
-    or the kernel is larger than the padded image.
+    P = ⌊(H + 2 padding − Kh) / stride⌋ + 1. Raises `UserError` if shapes do not fit,
+    the kernel is larger than the padded image, or stride or padding is no such number.
     """
     _check(x, weight, bias, stride, padding, channels=1)
     for axis, size, kernel in zip("hw", x.shape[2:], weight.shape[2:], strict=True):
@@ -168,7 +168,13 @@ def _check(
             f"the bias is {bias.shape}, the weight {weight.shape} needs "
             f"({weight.shape[1 - channels]},)"
         )
-    if stride < 1 or padding < 0:
+    whole = isinstance(stride, int) and isinstance(padding, int)
+    if not whole or stride < 1 or padding < 0:
         raise UserError(
-            f"stride must be at least 1 and padding at least 0, not {stride}, {padding}"
+            f"stride must be at least 1 and padding at least 0, whole numbers, not "
+            f"{stride}, {padding}"
+        )
+    if 0 in weight.shape or 0 in x.shape[2:]:
+        raise UserError(
+            f"nothing to convolve: a weight {weight.shape} and images of {x.shape[2:]}"
         )

@@ -1,0 +1,222 @@
+"""`python -m benchmarks scale`: time and memory against batch size and images.
+
+A step's time should be proportional to its batch, an epoch's to its images, and the
+memory of an epoch should not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.drawing import FIGURES
+from minivae.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmarks.report import Row, Sheet
+
+MODELS = {"mlp": "dense", "conv28": "conv"}  # and the architectures they are drawn as
+BATCHES = (32, 64, 128, 256, 512, 1024, 2048)
+IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000)
+DRAWN_MB = 28 * 28 * 4 / 1e6  # of one image, as it is drawn for an epoch
+
+
+@dataclass
+class Series:
+    """What was measured of one model at growing sizes."""
+
+    what: str  # "step" or "epoch"
+    model: str
+    sizes: Sequence[int]
+    rounds: list[list[dict[str, Any]]] = field(default_factory=list)
+
+    def calls(self, number: int) -> list[float]:
+        """Return the seconds of every call at a size."""
+        return [s for points in self.rounds for s in points[number]["seconds"]]
+
+    def seconds(self) -> list[float]:
+        """Return the median time at each size."""
+        return [statistics.median(self.calls(i)) for i in range(len(self.sizes))]
+
+    def peaks(self) -> list[float]:
+        """Return the median peak of the processes, in MB; NaN where none was told."""
+        columns = zip(*self.rounds, strict=True)
+        told = ([p["peak_mb"] for p in c if p["peak_mb"] is not None] for c in columns)
+        return [statistics.median(peaks) if peaks else np.nan for peaks in told]
+
+    def above_images(self) -> list[float]:
+        """Return the peaks without the images that an epoch has drawn."""
+        pairs = zip(self.peaks(), self.sizes, strict=True)
+        return [peak - size * DRAWN_MB for peak, size in pairs]
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Return the exponent a of y = c xᵃ, fitted through the logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def scale(
+    rounds: int = 3,
+    batches: tuple[int, ...] = BATCHES,
+    images: tuple[int, ...] = IMAGES,
+    out: Path = FIGURES,
+    write: bool = False,
+    json: bool = False,
+) -> None:
+    """Time steps at growing batches and epochs of growing images, and draw both.
+
+    Args:
+        rounds: processes at each size
+        batches: images in a step
+        images: images in an epoch
+        out: folder for scale.png and scale.svg
+        write: also put the tables into benchmarks/README.md
+        json: print one JSON document and nothing else
+    """
+    from rich.console import Console
+
+    from benchmarks import drawing, report
+
+    for name, sizes, least in (("batches", batches, 1), ("images", images, 128)):
+        if len(sizes) < 2 or min(sizes) < least:
+            raise UserError(f"{name} must be two sizes or more, of {least} at least")
+    if rounds < 1:
+        raise UserError(f"rounds must be at least 1, not {rounds}")
+    if write:
+        report.split_page("scale")  # not after minutes of measuring
+    series = [
+        Series(what, model, sizes)
+        for what, sizes in (("step", batches), ("epoch", images))
+        for model in MODELS
+    ]
+    with Console(stderr=True).status(f"measuring, some {3 * rounds} minutes"):
+        for _ in range(rounds):
+            for one in series:
+                points = [point(one.what, one.model, size) for size in one.sizes]
+                one.rounds.append(points)
+    paths = drawing.save(lambda: drawn(series), out / "scale")
+    sheets = [sheet(series[:2]), sheet(series[2:])]
+    if write:
+        report.write_page("scale", sheets)
+    if json:
+        slopes = {f"{one.model} {one.what}": slopes_of(one) for one in series}
+        rows = [row for one in series for row in rows_of(one)]
+        print(report.document(rows, slopes=slopes))
+    else:
+        report.print_sheets(sheets)
+        print(f"pictures  {', '.join(map(str, paths))}")
+
+
+def point(what: str, model: str, size: int) -> Any:
+    """Measure one point in a process of its own."""
+    from json import loads
+
+    from benchmarks.figures import output_of
+
+    module = [sys.executable, "-m", "benchmarks.point"]
+    return loads(output_of([*module, what, model, str(size)]))
+
+
+# What it comes to
+
+
+def slopes_of(series: Series) -> dict[str, float]:
+    """Return the exponents: 0 is flat, 1 is linear."""
+    seconds, sizes = series.seconds(), series.sizes
+    if series.what == "step":
+        each = [s / n for s, n in zip(seconds, sizes, strict=True)]
+        return {"time an image": slope(sizes, each), "MB": slope(sizes, series.peaks())}
+    return {
+        "time of an epoch": slope(sizes, seconds),
+        "MB above the images": slope(sizes, series.above_images()),
+    }
+
+
+def rows_of(series: Series) -> list[Row]:
+    """Return a row for each size; of a step it is the batch."""
+    from benchmarks.report import Row
+    from benchmarks.timing import percentiles
+
+    rows = []
+    for i, (size, peak) in enumerate(zip(series.sizes, series.peaks(), strict=True)):
+        timing = percentiles(series.calls(i))
+        is_step = series.what == "step"
+        name = "step" if is_step else f"epoch of {size}"
+        rows.append(
+            Row(
+                f"{series.model} {name}",
+                "minivae",
+                size if is_step else None,
+                *(timing.p50, timing.p20, timing.p80),
+                peak_mb=None if np.isnan(peak) else peak,
+            )
+        )
+    return rows
+
+
+def sheet(series: Sequence[Series]) -> Sheet:
+    """Return the models side by side, sizes downwards, with their slopes below."""
+    from benchmarks.drawing import signed
+    from benchmarks.report import Sheet
+
+    is_step = series[0].what == "step"
+    columns = [[f"{size:,}" for size in series[0].sizes]]
+    header = ["batch" if is_step else "images"]
+    for one in series:
+        header += [f"{one.model} {'µs/image' if is_step else 's'}", "MB"]
+        times = [
+            f"{1e6 * s / n:.1f}" if is_step else f"{s:.2f}"
+            for s, n in zip(one.seconds(), one.sizes, strict=True)
+        ]
+        columns += [times, [f"{mb:.0f}" for mb in one.peaks()]]
+        if not is_step:
+            header.append("above the images")
+            columns.append([f"{mb:.0f}" for mb in one.above_images()])
+    notes = [
+        f"Slopes of {one.model}: "
+        + ", ".join(f"{name} {signed(value)}" for name, value in slopes_of(one).items())
+        + "."
+        for one in series
+    ]
+    title = "A step, by batch" if is_step else "An epoch at batch 128, by images"
+    return Sheet(title, header, list(zip(*columns, strict=True)), notes)
+
+
+def drawn(series: Sequence[Series]) -> Any:
+    """Draw time by image, time of an epoch and memory, each against size."""
+    from benchmarks.drawing import COLOURS, label, panels, signed, ticks
+
+    figure, (by_batch, by_images, memory) = panels(3)
+    for one in series:
+        style: dict[str, Any] = {"marker": "o", "ms": 3, "lw": 1.2}
+        style["color"] = COLOURS[MODELS[one.model]]
+        seconds, sizes = np.array(one.seconds()), np.array(one.sizes)
+        of_time, of_memory = (
+            f"{one.model}, slope {signed(a)}" for a in slopes_of(one).values()
+        )
+        if one.what == "step":
+            by_batch.plot(sizes, 1e6 * seconds / sizes, label=of_time, **style)
+            continue
+        by_images.plot(sizes, seconds, label=of_time, **style)
+        line = seconds[-1] * sizes / sizes[-1]
+        by_images.plot(sizes, line, color="#999999", lw=0.8, ls=":", zorder=0)
+        memory.plot(sizes, one.above_images(), label=of_memory, **style)
+    label(by_batch, "A step: time by image", "batch", "µs")
+    label(by_images, "An epoch (dotted: linear)", "images", "seconds")
+    label(memory, "Peak memory above the images", "images", "MB")
+    by_images.set_yscale("log")
+    ticks(by_images.yaxis)
+    batches, images = series[0].sizes, series[-1].sizes
+    for axes, marks in ((by_batch, batches), (by_images, images), (memory, images)):
+        axes.set_xscale("log")
+        ticks(axes.xaxis, marks)
+        axes.legend()
+    for axes in (by_batch, memory):
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend
+    return figure
