@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, data, evaluate, pictures, train, verify
+from minivae.cli import check, data, em, evaluate, pictures, train, verify
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "gradcheck": check.gradcheck,
     "verify": verify.verify,
     "museum": verify.museum,
+    "em": em.em,
     "step": check.step,
     "data": data.data,
 }

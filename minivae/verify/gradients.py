@@ -140,9 +140,11 @@ LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
 def model_claims(variant: Variant) -> Iterator[Claim]:
     """Yield claims for a small model by element, and for a full one by direction."""
     label = f"model/{variant.model}/{variant.likelihood}/{variant.arch}"
-    if variant.options:
-        told = (f"{name}={value}" for name, value in variant.options.items())
-        label += f" {' '.join(told)}"
+    label += "".join(
+        f" {name}={value}"
+        for name, value in variant.options.items()
+        if name not in ("activation", "dropout")
+    )
     model, loss = _model_loss(variant, SMALL[variant.arch])
     parameters = model.named_parameters()
     yield from gradcheck.check_parameters(loss, parameters, name=f"{label}/small")

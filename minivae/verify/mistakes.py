@@ -532,7 +532,7 @@ class stratified_weights_in_columns(Wrong):
     """The weights of total correlation fill columns 0 and 1, not the diagonal.
 
     Seen: rtqichen/beta-tcvae PR #1; from there disentangling-vae #58 and pythae.
-    Notice: on all the data it is not the brute-force sum; it turns negative.
+    Notice: on all the data it is not the brute-force sum.
     """
 
     looks = ("total_correlation_is_brute_force",)

@@ -18,7 +18,7 @@ from minivae.backend import Array
 from minivae.evaluate.bounds import draw, exact_log_p, importance_bound
 from minivae.gradcheck import Claim
 from minivae.models import Autoencoder
-from minivae.verify.exact import binary_digits, grid_log_p
+from minivae.verify.exact import binary_digits, dense, grid_log_p
 from minivae.verify.linear import SHAPE, images, train
 
 IMAGES, DRAWS = 40, 2000
@@ -100,8 +100,14 @@ def _elbo(
     model: Autoencoder, x: Array, log_w: Array, codes: Array, joint: Array
 ) -> Iterator[Claim]:
     """The ELBO by the grid, and the gap as a KL to the posterior on it."""
-    q = model.encode(images(x))
-    mu, std = q.mu.numpy()[:, None], np.exp(q.logvar.numpy()[:, None] / 2)
+    state = model.state()
+    mu, logvar = (
+        dense(
+            x, [(state[f"{n}.weight"], state[f"{n}.bias"]) for n in ("encoder.1", head)]
+        )
+        for head in ("mu", "logvar")
+    )
+    mu, std = mu[:, None], np.exp(logvar[:, None] / 2)
     log_q = stats.norm.logpdf(codes[None], mu, std).sum(axis=2)
     log_q = log_q - special.logsumexp(log_q, axis=1, keepdims=True)  # dz in it
     weights = np.exp(log_q)
