@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivae.backend import Array
+from minivae.backend import Array, xp_of
 from minivae.distributions import Bernoulli, DiagGaussian
 from minivae.errors import UserError
 from minivae.models import VAE, Autoencoder, BernoulliVAE, MixtureVAE
@@ -158,7 +158,8 @@ def quadrature_log_p(model: Autoencoder, x: Array) -> Array | None:
         axis, step = np.linspace(-REACH, REACH, points, retstep=True)
         reach = np.meshgrid(*[axis] * model.latent, indexing="ij")
         codes = np.stack([r.reshape(-1) for r in reach], axis=1)
-        log_prior = model.log_prior(Tensor(codes)).numpy()
+        there = xp_of(model.first_parameter().data).asarray(codes)
+        log_prior = model.log_prior(Tensor(there)).numpy()
         measure = log_prior + model.latent * math.log(step)
         fine = _log_mean(model, x, codes, measure)
         index = np.indices((points,) * model.latent).reshape(model.latent, -1)

@@ -163,7 +163,7 @@ def _code_rows(ledger: dict[str, Any]) -> list[tuple[str, Any, str]]:
             (
                 "mutual information",
                 split["mutual_information"],
-                f"part of the KL, on {N:,} images: at most {math.log(N):.2f}",
+                f"of the KL; on {N:,} images at most {math.log(N):.2f}",
             ),
             (
                 "marginal KL",
