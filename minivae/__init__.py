@@ -24,15 +24,25 @@ from minivae import (  # noqa: E402 (what follows needs the operators)
     verify,
 )
 from minivae.errors import UserError  # noqa: E402
-from minivae.models import AE, VAE, BetaVAE  # noqa: E402
+from minivae.models import (  # noqa: E402
+    AE,
+    IWAE,
+    VAE,
+    BernoulliVAE,
+    BetaVAE,
+    MixtureVAE,
+)
 from minivae.random import Noise  # noqa: E402
 from minivae.tensor import Parameter, Tensor, no_grad  # noqa: E402
 from minivae.train import Run, fit, load_run, resume  # noqa: E402
 
 __all__ = [
     "AE",
+    "IWAE",
     "VAE",
+    "BernoulliVAE",
     "BetaVAE",
+    "MixtureVAE",
     "Noise",
     "Parameter",
     "Run",

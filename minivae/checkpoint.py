@@ -45,7 +45,7 @@ REST: dict[str, type] = {  # what else is in LAST
     "latent": int,  # position in the noise of the latents
     "dropout": int,
     "order": dict,  # the shuffling generator before it shuffles the epoch
-    "sums": list,  # of recon and kl over the epoch's images so far
+    "sums": list,  # of recon, kl and objective over the epoch's images so far
 }
 
 
@@ -157,7 +157,7 @@ def read_state(
         held = rest.get(name) if isinstance(rest, dict) else None
         if type(held) is not kind or (isinstance(held, int) and held < 0):
             raise UserError(f"{path} is not the state of a run: no {name!r} that works")
-    if [type(value) for value in rest["sums"]] != [float, float]:
+    if [type(value) for value in rest["sums"]] != 3 * [float]:
         raise UserError(f"{path} is not the state of a run: no 'sums' that work")
     try:
         np.random.PCG64().state = rest["order"]

@@ -42,6 +42,7 @@ class Claim:
     error: float
     tolerance: float
     passed: bool
+    formula: str = ""
 
     @classmethod
     def compare(
@@ -52,11 +53,41 @@ class Claim:
         measured: float,
         error: float,
         tolerance: float,
+        formula: str = "",
     ) -> Claim:
         """Make a claim that passes if `error <= tolerance`; a NaN never does."""
         passed = bool(error <= tolerance)
         numbers = (float(exact), float(measured), float(error), float(tolerance))
-        return cls(name, claim, *numbers, passed)
+        return cls(name, claim, *numbers, passed, formula)
+
+    @classmethod
+    def equal(
+        cls,
+        name: str,
+        claim: str,
+        exact: float,
+        measured: float,
+        tolerance: float,
+        formula: str = "",
+    ) -> Claim:
+        """Claim that `measured` is `exact` within `tolerance`."""
+        error = abs(float(measured) - float(exact))
+        return cls.compare(name, claim, exact, measured, error, tolerance, formula)
+
+    @classmethod
+    def at_most(
+        cls,
+        name: str,
+        claim: str,
+        bound: float,
+        measured: float,
+        tolerance: float = 0.0,
+        formula: str = "",
+    ) -> Claim:
+        """Claim that `measured` is at most `bound`, but for `tolerance`."""
+        error = max(0.0, float(measured) - float(bound))
+        error = error if measured == measured else float("nan")
+        return cls.compare(name, claim, bound, measured, error, tolerance, formula)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Options:
     optimizer: str = "adam"
     schedule: str = "cosine"
     warmup: int = 0
+    cycles: int = 1
+    em: bool = False
     weight_decay: float = 0.0
     clip_norm: float | None = None
     patience: int = 0
@@ -39,18 +41,25 @@ class Options:
 
     def check(self) -> None:
         """Raise `UserError` for a value that makes no sense."""
-        for name in ("epochs", "batch", "warmup", "patience", "seed"):
+        for name in ("epochs", "batch", "warmup", "cycles", "patience", "seed"):
             if not isinstance(getattr(self, name), int):
                 raise UserError(f"{name} is a whole number, not {getattr(self, name)}")
         for name in ("lr", "weight_decay"):
             if not isinstance(getattr(self, name), (int, float)):
                 raise UserError(f"{name} is a number, not {getattr(self, name)!r}")
-        for name in ("epochs", "batch"):
+        for name in ("epochs", "batch", "cycles"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("warmup", "patience"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative: {getattr(self, name)}")
+        if not isinstance(self.em, bool):
+            raise UserError(f"em is true or false, not {self.em!r}")
+        if self.cycles > 1 and not 0 < self.warmup * self.cycles <= self.epochs:
+            raise UserError(
+                f"{self.cycles} cycles of {self.warmup} epochs of warm-up do not fit "
+                f"into {self.epochs} epochs"
+            )
         if self.threads is not None and self.threads < 1:
             raise UserError(f"threads must be at least 1, not {self.threads}")
         for kind, chosen, names in (
@@ -66,6 +75,11 @@ class Options:
             backend.cuda_library()
         with backend.running_on(self.device):
             pass
+
+    @property
+    def warm_at(self) -> float:
+        """After how many epochs the KL's factor is 1 and stays so."""
+        return self.warmup + self.epochs * (self.cycles - 1) / self.cycles
 
     def make_optimizer(self, parameters: Sequence[Parameter]) -> Optimizer:
         """Return the optimizer of these options; raises `UserError` for bad ones."""
@@ -99,7 +113,7 @@ class Run:
         one and not before the warm-up's end, have brought nothing better.
         """
         options, epochs = Options(**self.config["train"]), len(self.metrics)
-        waited = epochs - max(self.best_epoch, options.warmup)
+        waited = epochs - max(self.best_epoch, options.warm_at)
         patience = options.patience or math.inf
         return epochs >= options.epochs or waited >= patience
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,7 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minivae import backend, checkpoint
-from minivae.backend import Array
+from minivae.backend import Array, xp_of
 from minivae.data import Dataset, load
 from minivae.distributions import NoiseLike
 from minivae.errors import UserError
@@ -31,7 +32,7 @@ from minivae.progress import Progress
 from minivae.random import Noise, Stream
 from minivae.run import Options, Run, load_run, make_options, stored, stored_options
 from minivae.study import first_fault
-from minivae.tensor import no_grad
+from minivae.tensor import Parameter, no_grad
 
 __all__ = [
     "Options",
@@ -46,6 +47,7 @@ __all__ = [
     "warmth_at",
 ]
 
+TERMS = ("recon", "kl", "objective")
 EVALUATION_SEED = 0  # evaluation draws the same noise for every model and run
 DRAW_STRIDE = 1 << 40  # elements between two draws for the same image
 ADVICE = "try a smaller learning rate, or clip the gradient"
@@ -141,6 +143,8 @@ def _check_fit(model: Autoencoder, data: Dataset, options: Options) -> None:
         raise UserError(
             f"the model takes {model.shape} images, {data.name} {data.shape}"
         )
+    if options.em and not model.has_kl:
+        raise UserError(f"EM moves q(z|x) and p(x, z) in turn: {model.name} has no q")
     for name in ("train", "validation"):
         if not len(data.split(name)):
             raise UserError(f"{data.name}: the {name} split is empty")
@@ -152,7 +156,8 @@ def _check_fit(model: Autoencoder, data: Dataset, options: Options) -> None:
     if model.likelihood_name == "bernoulli" and not data.binary:
         raise UserError(
             f"bernoulli is the likelihood of 0/1 data, and {data.name} is grey: "
-            f"use {data.name.rpartition(':')[0]}:dynamic, or the likelihood soft_bce"
+            f"binarise it ({data.name.rpartition(':')[0]}:dynamic, or :fixed, or "
+            ":threshold), or use the likelihood soft_bce"
         )
 
 
@@ -170,7 +175,7 @@ class _Training:
     latent: Noise
     dropout: Noise | None
     order: dict[str, Any]  # the shuffling generator, before it shuffles the epoch
-    sums: Array  # of recon and kl over the epoch's images so far
+    sums: Array  # of recon, kl and objective over the epoch's images so far
     best_weights: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
@@ -187,7 +192,7 @@ class _Training:
             latent=Noise(options.seed, Stream.LATENT),
             dropout=Noise(options.seed, Stream.DROPOUT) if run.model.dropout else None,
             order=dict(np.random.default_rng(options.seed).bit_generator.state),
-            sums=np.zeros(2),
+            sums=np.zeros(len(TERMS)),
         )
 
     @property
@@ -205,7 +210,18 @@ class _Training:
         options, per_epoch = self.options, self.steps_per_epoch
         total = options.epochs * per_epoch
         lr = scheduled_lr(options.schedule, options.lr, step, total)
-        return lr, warmth_at(step, options.warmup * per_epoch)
+        cycle = math.ceil(total / options.cycles)
+        return lr, warmth_at(step % cycle, options.warmup * per_epoch)
+
+    def still(self) -> tuple[list[Parameter], ...]:
+        """Under EM, what stands still in this step: p in E-steps, q in M-steps."""
+        if not self.options.em:
+            return ()
+        model = self.run.model
+        of_p = model.generative_parameters()
+        is_e_step = self.optimizer.steps % 2 == 0
+        named = model.named_parameters().items()
+        return ([p for name, p in named if (name in of_p) == is_e_step],)
 
     def go_on(self, quiet: bool, note: str = "") -> None:
         """Train to the end, and give the model its best weights."""
@@ -238,11 +254,17 @@ class _Training:
         batches = _batches(shuffle.permutation(len(images)), self.options.batch)
         for rows in batches[self.steps_done :]:
             self.optimizer.lr, warmth = self.rates(self.optimizer.steps)
-            recon, kl = train_step(
-                model, self.optimizer, images[rows], self.latent, warmth, self.dropout
+            terms = train_step(
+                model,
+                self.optimizer,
+                images[rows],
+                self.latent,
+                warmth,
+                self.dropout,
+                *self.still(),
             )
-            self.sums += len(rows) * np.array([recon, kl])
-            progress.step(epoch + 1, recon, kl)
+            self.sums += len(rows) * np.array(terms)
+            progress.step(epoch + 1, *terms[:2])
             if interrupts.asked:
                 self.halt()
         self.end_epoch(dict(shuffle.bit_generator.state))
@@ -266,7 +288,7 @@ class _Training:
             "step": self.optimizer.steps,
             "lr": lr,
             "warmth": warmth,
-            "train": _terms(run.model, *(self.sums / count)),
+            "train": _named(self.sums / count),
             "validation": validate(run.model, self.data.validation.images),
         }
         objective = line["validation"]["objective"]
@@ -277,7 +299,7 @@ class _Training:
             )
         run.metrics.append(line)
         run.trained += 1
-        self.order, self.sums = order, np.zeros(2)
+        self.order, self.sums = order, np.zeros(len(TERMS))
         is_best = run.best_epoch == line["epoch"]
         if is_best:
             self.best_weights = run.model.state()
@@ -368,9 +390,11 @@ def train_step(
     noise: NoiseLike,
     warmth: float = 1.0,
     dropout: Noise | None = None,
-) -> tuple[float, float]:
-    """Take one step on a batch: loss, backward, update; returns recon and KL.
+    still: Iterable[Parameter] = (),
+) -> tuple[float, float, float]:
+    """Take one step on a batch: loss, backward, update of all but `still`.
 
+    Returns recon, KL and the objective, which is the loss without warm-up.
     Raises `UserError` before the update if the loss or the gradient's norm is not
     finite; a replay of the step, recorded, tells which op or rule was the first.
     """
@@ -387,11 +411,16 @@ def train_step(
     if not math.isfinite(terms.loss.item()):
         raise diverged(f"the loss became {terms.loss.item()}")
     terms.loss.backward()
+    for parameter in still:
+        parameter.grad = None
     try:
         optimizer.step()
     except NonFiniteGradientError as error:
         raise diverged(str(error)) from error
-    return terms.recon.item(), 0.0 if terms.kl is None else terms.kl.item()
+    recon, kl = terms.recon.item(), 0.0 if terms.kl is None else terms.kl.item()
+    if terms.objective is None:
+        return recon, kl, recon + model.beta * kl
+    return recon, kl, terms.objective.item()
 
 
 def warmth_at(step: int, warmup_steps: int) -> float:
@@ -412,29 +441,33 @@ def evaluation_noise(model: Autoencoder, first: int, count: int, draw: int) -> A
     """
     position = draw * DRAW_STRIDE + first * model.latent
     noise = Noise(EVALUATION_SEED, Stream.EVALUATE, position)
-    return model.here(noise.normal((count, model.latent), model.dtype))
+    return model.here(model.code_noise(noise, count))
 
 
 @no_grad()
 def validate(model: Autoencoder, images: Array, batch: int = 500) -> dict[str, float]:
     """Return recon, kl and the objective without warm-up, means over `images`.
 
-    One draw of z an image, always the same; no dropout.
+    As many draws of z an image as the loss takes, always the same; no dropout.
     """
-    sums = np.zeros(2)
+    sums = np.zeros(len(TERMS))
     for start in range(0, len(images), batch):
         x = images[start : start + batch]
-        noise = evaluation_noise(model, start, len(x), draw=0)
+        drawn = [evaluation_noise(model, start, len(x), s) for s in range(model.draws)]
+        noise = drawn[0] if model.draws == 1 else xp_of(drawn[0]).stack(drawn)
         terms = model.loss_terms(x, noise, reduction="none")
-        for i, term in enumerate((terms.recon, terms.kl)):
-            if term is not None:
-                sums[i] += term.numpy().sum(dtype=np.float64)
-    return _terms(model, *(sums / len(images)))
+        recon, kl, objective = (
+            0.0 if term is None else term.numpy().astype(np.float64)
+            for term in (terms.recon, terms.kl, terms.objective)
+        )
+        if terms.objective is None:
+            objective = recon + model.beta * kl
+        sums += [np.sum(term) for term in (recon, kl, objective)]
+    return _named(sums / len(images))
 
 
-def _terms(model: Autoencoder, recon: float, kl: float) -> dict[str, float]:
-    objective = recon + model.beta * kl
-    return {"recon": float(recon), "kl": float(kl), "objective": float(objective)}
+def _named(means: Array) -> dict[str, float]:
+    return dict(zip(TERMS, map(float, means), strict=True))
 
 
 def _versions() -> dict[str, str]:

@@ -32,7 +32,7 @@ def after_step(
     """Let `event` happen when the update with this number is over."""
     real = train.train_step
 
-    def hooked(model: Autoencoder, optimizer: Any, *rest: Any) -> tuple[float, float]:
+    def hooked(model: Autoencoder, optimizer: Any, *rest: Any) -> Any:
         result = real(model, optimizer, *rest)
         if optimizer.steps == number:
             event()

@@ -25,6 +25,7 @@ LAYERS = [
     ["study"],
     ["progress", "interrupts", "checkpoint", "run", "train"],
     ["evaluate"],
+    ["em"],
     ["verify"],
     ["page"],
     ["cli"],

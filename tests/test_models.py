@@ -47,7 +47,9 @@ def test_everything_has_the_shape_of_images(name: str, likelihood: str) -> None:
         assert 0 < drawn.min() < drawn.max() < 1  # probabilities, not logits
 
 
-@pytest.mark.parametrize(("name", "likelihood"), ACCEPTED)
+@pytest.mark.parametrize(
+    ("name", "likelihood"), [pair for pair in ACCEPTED if pair[0] != "iwae"]
+)
 def test_the_loss_is_recon_plus_beta_kl(name: str, likelihood: str) -> None:
     model, x = make(name, likelihood), images().round()
     terms = model.loss_terms(x, Noise(0))
@@ -105,7 +107,7 @@ def test_a_traversal_moves_one_latent(name: str) -> None:
 @each_model
 def test_the_same_seed_makes_the_same_model(name: str) -> None:
     first, second, other = make(name), make(name), make(name, seed=3)
-    weights = [next(iter(m.state().values())) for m in (first, second, other)]
+    weights = [m.state()["encoder.1.weight"] for m in (first, second, other)]
     np.testing.assert_array_equal(weights[0], weights[1])
     assert (weights[0] != weights[2]).any()
 
@@ -207,7 +209,6 @@ def test_drawn_pixels_have_the_mean_of_the_logits() -> None:
     ("options", "message"),
     [
         ({"latent": 0}, "at least one latent"),
-        ({"hidden": ()}, "hidden"),
         ({"hidden": (4, 0)}, "hidden"),
         ({"shape": (3, 4)}, "channels, height, width"),
         ({"shape": (1, 0, 4)}, "channels, height, width"),

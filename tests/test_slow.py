@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command import done
 
+from minivae.data.catalogue import places
+
 pytestmark = pytest.mark.slow
 
 MODELS = [
@@ -28,6 +30,18 @@ def test_the_demo_reaches_its_figure(tmp_path: Path) -> None:
     ledger = trained(tmp_path / "demo")
     assert ledger["floor"] < ledger["neg_elbo"] <= 248
     assert ledger["active_units"] >= 10
+
+
+def test_the_full_set_reaches_its_figures(tmp_path: Path) -> None:
+    """The IWAE paper's network, on Fashion-MNIST: 40 epochs."""
+    if any(place.name == "fashion" and place.kind == "missing" for place in places()):
+        pytest.skip("the files of fashion are not here: minivae data get fashion")
+    given = ["--data", "fashion:dynamic", "--hidden", "200", "200", "--latent", "50"]
+    given += ["--activation", "tanh", "--batch", "100", "--warmup", "10"]
+    ledger = trained(tmp_path / "full", *given)
+    assert ledger["floor"] < ledger["iwae"]["50"]["value"] <= 238
+    assert ledger["iwae"]["50"]["value"] < ledger["iwae"]["5"]["value"]
+    assert ledger["iwae"]["5"]["value"] < ledger["neg_elbo"] <= 240
 
 
 @pytest.mark.parametrize("data", ["digits", "fashion10k"])

@@ -139,10 +139,10 @@ def test_evaluation_drops_nothing(data: Dataset) -> None:
     assert validate(dropping, images) == validate(plain, images)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "iwae"])
 def test_the_parts_of_every_line_add_up(name: str, data: Dataset) -> None:
     run = fit(small(name), data, warmup=2, epochs=3)
-    beta = {"ae": 0.0, "vae": 1.0, "betavae": 4.0}[name]
+    beta = {"ae": 0.0, "betavae": 4.0}.get(name, 1.0)
     for line, part in itertools.product(run.metrics, ("train", "validation")):
         terms = line[part]
         exact = terms["recon"] + beta * terms["kl"]
@@ -237,7 +237,7 @@ def test_the_warm_up_is_counted_in_epochs(data: Dataset) -> None:
 def test_the_first_step_of_a_warm_up_ignores_the_kl(data: Dataset) -> None:
     model = small(likelihood="bernoulli")
     x, eps = data.train.images[:9], Noise(0).normal((9, 2))
-    cold, recon, kl = model.loss_terms(x, eps, warmth=0.0)
+    cold, recon, kl, _ = model.loss_terms(x, eps, warmth=0.0)
     assert cold.item() == recon.item()
     half = model.loss_terms(x, eps, warmth=0.5).loss.item()
     assert kl is not None

@@ -23,6 +23,9 @@ MODELS: dict[str, Callable[..., Autoencoder]] = {
     "ae": mv.AE,
     "vae": mv.VAE,
     "betavae": mv.BetaVAE,
+    "iwae": mv.IWAE,
+    "mixturevae": mv.MixtureVAE,
+    "bernoullivae": mv.BernoulliVAE,
 }
 
 

@@ -94,9 +94,10 @@ class Stepper:
     def __call__(self) -> float:
         """zero_grad, forward, backward, update; returns the loss before the update."""
         i = self.optimizer.steps % READY
-        return sum(
-            train_step(self.model, self.optimizer, self.images[i], self.noise[i])
+        *_, objective = train_step(
+            self.model, self.optimizer, self.images[i], self.noise[i]
         )
+        return objective
 
 
 def loss_case(given: Arrays, batch: int) -> Case:

@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, data, evaluate, kernels, pictures, train
+from minivae.cli import check, data, em, evaluate, kernels, pictures, train, verify
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -24,6 +24,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "interpolate": pictures.interpolate,
     "traverse": pictures.traverse,
     "gradcheck": check.gradcheck,
+    "verify": verify.verify,
+    "museum": verify.museum,
+    "em": em.em,
     "step": check.step,
     "data": data.data,
     "kernels": kernels.kernels,

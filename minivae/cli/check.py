@@ -15,7 +15,7 @@ def gradcheck(model: Positional[str | None] = None, json: bool = False) -> int:
     """Compare every gradient with finite differences; exit code 1 if one is wrong.
 
     Args:
-        model: ae, vae or betavae; by default all of them, and every op and layer
+        model: its name; by default all of them, and every op and layer
         json: print one JSON document and nothing else
     """
     from dataclasses import asdict
@@ -72,7 +72,7 @@ def step(
     """Take one training step of a tiny model apart: forward, backward, update.
 
     Args:
-        model: ae, vae or betavae
+        model: ae, vae, betavae, iwae, mixturevae or bernoullivae
         beta: weight of the KL, for a betavae (4 if not given)
         lr: learning rate of the Adam step
         seed: of the weights, the images and the noise
@@ -104,6 +104,6 @@ def step(
     batch = (noise.uniform((2, 1, 2, 3), np.float64) < 0.5).astype(np.float64)
     optimizer = optim.Adam(tiny.parameters(), lr)
     print(
-        as_text(record(tiny, batch, noise.normal((2, 2), np.float64), optimizer)),
+        as_text(record(tiny, batch, tiny.loss_noise(noise, 2), optimizer)),
         end="",
     )

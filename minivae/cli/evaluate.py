@@ -30,29 +30,48 @@ def load(folder: Path, data_dir: Path | None) -> tuple[Run, Dataset]:
 
 
 def evaluate(
-    run: Positional[Path],
+    runs: Positional[tuple[Path, ...]],
     split: str = "test",
     draws: int = 16,
+    iwae: str = "5,50",
     data_dir: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Print the bound ledger of a run: what its objective is made of.
+    """Print the bound ledger of a run, or of several that may be compared.
 
     Args:
-        run: run folder
+        runs: run folders
         split: train, validation or test
         draws: codes drawn for each image
+        iwae: numbers of draws of the importance-weighted bounds, with commas
         data_dir: folder of the data, if it has moved
         json: print one JSON document and nothing else
     """
-    from minivae.evaluate import ledger
+    from minivae.errors import UserError
+    from minivae.evaluate import comparable, ledger
 
-    loaded, images = load(run, data_dir)
+    if not runs:
+        raise UserError("which run? say: minivae evaluate RUN")
+    options: dict[str, Any] = {"split": split, "draws": draws, "iwae": _numbers(iwae)}
+    loaded = [load(run, data_dir) for run in runs]
+    found = [ledger(run.model, images, **options) for run, images in loaded]
+    comparable(found, [str(run) for run in runs])
     if json:
-        numbers = ledger(loaded.model, images, split=split, draws=draws)
-        print(jsonlib.dumps(numbers, indent=2))
-    else:
-        print_ledger(loaded, images, split, draws)
+        print(jsonlib.dumps(found if len(found) > 1 else found[0], indent=2))
+        return
+    for run, numbers in zip(runs, found, strict=True):
+        if len(runs) > 1:
+            print(run)
+        _print_ledger(numbers)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    from minivae.errors import UserError
+
+    try:
+        return tuple(int(word) for word in text.split(",") if word)
+    except ValueError as error:
+        raise UserError(f"--iwae takes whole numbers, as 5,50, not {text}") from error
 
 
 def report(run: Positional[Path], data_dir: Path | None = None) -> None:
@@ -68,18 +87,22 @@ def report(run: Positional[Path], data_dir: Path | None = None) -> None:
     print(write_report(loaded, images, ledger(loaded.model, images)))
 
 
-def print_ledger(
-    run: Run, images: Dataset, split: str = "test", draws: int = 16
-) -> dict[str, Any]:
-    """Print the ledger as a table; returns its numbers."""
+def print_ledger(run: Run, images: Dataset) -> dict[str, Any]:
+    """Print the ledger of a run as a table; returns its numbers."""
+    from minivae.evaluate import ledger
+
+    numbers = ledger(run.model, images)
+    _print_ledger(numbers)
+    return numbers
+
+
+def _print_ledger(numbers: dict[str, Any]) -> None:
     from rich import box
     from rich.table import Table
 
     from minivae.cli.tables import print_table
-    from minivae.evaluate import ledger
     from minivae.page.report import ledger_table
 
-    numbers = ledger(run.model, images, split=split, draws=draws)
     caption, head, rows = ledger_table(numbers)
     table = Table(title=caption, title_justify="left", box=box.SIMPLE_HEAD)
     for name, justify in zip(head, ("left", "right", "left"), strict=True):
@@ -87,7 +110,6 @@ def print_ledger(
     for row in rows:
         table.add_row(*row)
     print_table(table)
-    return numbers
 
 
 def write_report(run: Run, images: Dataset, numbers: dict[str, Any]) -> Path:

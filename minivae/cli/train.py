@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from minivae.data import Dataset
     from minivae.train import Run
 
+BELONGS = {
+    "beta": ("betavae",),
+    "free_bits": ("betavae",),
+    "capacity": ("betavae",),
+    "gamma": ("betavae",),
+    "samples": ("iwae",),
+    "sticking": ("iwae",),
+    "estimator": ("bernoullivae",),
+    "temperature": ("bernoullivae",),
+}
+"""The options of some models only."""
+
 
 def train(
     model: str = "vae",
@@ -29,13 +41,23 @@ def train(
     data_dir: Path | None = None,
     likelihood: str | None = None,
     latent: int = 20,
+    sigma: str = "shared",
     beta: float | None = None,
+    free_bits: float | None = None,
+    capacity: float | None = None,
+    gamma: float | None = None,
+    samples: int | None = None,
+    sticking: bool = False,
+    estimator: str | None = None,
+    temperature: float | None = None,
     epochs: int = 40,
     batch: int = 128,
     lr: float = 2e-3,
     optimizer: str = "adam",
     schedule: str = "cosine",
     warmup: int = 0,
+    cycles: int = 1,
+    em: bool = False,
     dropout: float = 0.0,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
@@ -51,23 +73,33 @@ def train(
     Ctrl-C and SIGTERM finish the step and save everything, for --resume.
 
     Args:
-        model: ae, vae or betavae
+        model: ae, vae, betavae, iwae, mixturevae or bernoullivae
         arch: dense, conv (for images of about 28 x 28) or burgess (32 x 32, 64 x 64)
         channels: of the encoder's convolutions, each of which halves the image
-        hidden: sizes of the encoder's linear layers; by default, as channels, by arch
+        hidden: sizes of the encoder's linear layers; none: linear; by default by arch
         decoder_arch: of the decoder, at its own sizes; by default the encoder mirrored
         activation: relu, leaky_relu, elu, tanh, sigmoid or softplus
         data: fashion10k, digits, fashion, mnist or a file; then :gray, :dynamic, ...
         data_dir: folder of the IDX files of fashion and mnist
         likelihood: bernoulli, soft_bce, gaussian or squared_error; None: by the data
         latent: size of the code
+        sigma: of the gaussian likelihood: shared, pixel (both learned) or a number
         beta: weight of the KL, for a betavae (4 if not given)
+        free_bits: nats that each latent of a betavae may carry for nothing
+        capacity: nats that a betavae's code is to carry, reached by the warm-up's end
+        gamma: weight of the distance to the capacity (1000 if not given)
+        samples: draws of z in the bound of an iwae (5 if not given)
+        sticking: leave the score out of an iwae's gradient
+        estimator: of a bernoullivae: exact, reinforce, straight_through or relaxed
+        temperature: of the relaxed estimator (0.5 if not given)
         epochs: times that every training image is seen
         batch: images in a step
         lr: learning rate
         optimizer: sgd, adagrad, rmsprop, adam or adamw
         schedule: of the learning rate: constant, step, cosine or warmup
         warmup: epochs in which the KL's weight rises from 0
+        cycles: times that it does so, the epochs divided evenly among them
+        em: let even steps move only the encoder, odd ones only the decoder
         dropout: share of hidden units dropped in training
         weight_decay: weight of the squared parameters
         clip_norm: longest gradient; a longer one is scaled down to it
@@ -91,6 +123,8 @@ def train(
         "optimizer": optimizer,
         "schedule": schedule,
         "warmup": warmup,
+        "cycles": cycles,
+        "em": em,
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
         "patience": patience,
@@ -101,9 +135,21 @@ def train(
     training.Options(**options).check()
     if model not in models.MODELS:
         raise UserError(f"no model {model!r}; have {', '.join(models.MODELS)}")
-    weight: dict[str, Any] = {} if beta is None else {"beta": beta}
-    if weight and model != "betavae":
-        raise UserError(f"beta belongs to --model betavae, not to {model}")
+    given = {
+        "beta": beta,
+        "free_bits": free_bits,
+        "capacity": capacity,
+        "gamma": gamma,
+        "samples": samples,
+        "sticking": sticking or None,
+        "estimator": estimator,
+        "temperature": temperature,
+    }
+    own = {name: value for name, value in given.items() if value is not None}
+    for name in own:
+        if model not in BELONGS[name]:
+            owner = " or ".join(BELONGS[name])
+            raise UserError(f"{name} belongs to --model {owner}, not to {model}")
     images = load(data, data_dir)
     built = models.build(
         model,
@@ -117,7 +163,8 @@ def train(
         seed=seed,
         activation=activation,
         dropout=dropout,
-        **weight,
+        sigma=sigma,
+        **own,
     )
     folder = out or _fresh_folder(model, data)
     _show(training.fit(built, images, out=folder, **options), images)

@@ -1,5 +1,6 @@
 """Numbers and pictures of a trained model."""
 
-from minivae.evaluate.ledger import ledger
+from minivae.evaluate.bounds import exact_log_p
+from minivae.evaluate.ledger import comparable, ledger
 
-__all__ = ["ledger"]
+__all__ = ["comparable", "exact_log_p", "ledger"]

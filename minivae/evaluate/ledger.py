@@ -6,25 +6,38 @@ All terms are in nats per image. Two numbers say what the objective can be:
                leave at least that much unexplained, to any model
     collapsed  what a decoder gets that ignores its code and always says the mean image
                of the training split, with a KL of 0
+
+Where there is a likelihood, the bounds stand in their order, and that is asserted:
+
+    floor <= −log p(x) <= −L_50 <= −L_5 <= −ELBO
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array
 from minivae.data import Dataset
-from minivae.distributions import DiagGaussian
 from minivae.errors import UserError
-from minivae.models import Autoencoder
+from minivae.evaluate.bounds import (
+    EXACT_IMAGES,
+    aggregate,
+    assert_order,
+    draw,
+    exact_log_p,
+    importance_bound,
+)
+from minivae.models import Autoencoder, MixtureVAE
 from minivae.ops.losses import LOG_2PI
-from minivae.tensor import no_grad
-from minivae.train import evaluation_noise
+from minivae.tensor import Tensor, no_grad
+from minivae.train import validate
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse, Salakhutdinov 2016, section 5.1.1
+IWAE = (5, 50)
 
 
 @no_grad()
@@ -35,43 +48,120 @@ def ledger(
     split: str = "test",
     draws: int = 16,
     batch: int = 500,
+    iwae: Sequence[int] = IWAE,
 ) -> dict[str, Any]:
     """Measure a model on a split, with `draws` codes an image from fixed noise.
 
     Deterministic, and up to rounding independent of `batch`. `neg_elbo` is recon + kl
     (beta is not in it) where the model has a posterior and its likelihood is a density,
-    else None; `neg_elbo_se` its standard error over images. An active unit is a latent
-    whose posterior mean varies by more than 0.01 over the images.
+    else None; `neg_elbo_se` its standard error over images. There too `iwae` has −L_k
+    for each k asked for, and `log_p` the exact mean, if it can be had. An active unit
+    is a latent whose posterior mean varies by more than 0.01 over the images. Raises
+    `BoundsError` if a bound lies above what it bounds.
     """
     if draws < 1 or batch < 1:
         raise UserError(f"draws and batch must be at least 1, not {draws} and {batch}")
+    if any(k < 1 for k in iwae):
+        raise UserError(f"IWAE-k needs at least one draw, not k = {min(iwae)}")
     images = data.split(split).images
     if model.shape != images.shape[1:]:
         raise UserError(
             f"the model takes {model.shape} images, {data.name} {data.shape}"
         )
-    recon, kl, means = [], [], []
-    for start in range(0, len(images), batch):
-        x = model.here(images[start : start + batch])
-        encoded = model.encode(x)
-        if isinstance(encoded, DiagGaussian):
-            noise = (evaluation_noise(model, start, len(x), s) for s in range(draws))
-            recon.append(
-                np.mean(
-                    [_recon(model, encoded.sample(eps), x) for eps in noise], axis=0
-                )
-            )
-            kl.append(encoded.kl_per_latent().numpy().astype(np.float64))
-            means.append(encoded.mu.numpy().astype(np.float64))
-        else:
-            recon.append(_recon(model, encoded, x))
-            kl.append(np.zeros((len(x), 0)))
-            means.append(encoded.numpy().astype(np.float64))
-    return _summary(model, data, split, *map(np.concatenate, (recon, kl, means)))
+    is_bound = model.has_kl and model.likelihood.is_density
+    ks = sorted(set(iwae)) if is_bound else []
+    measured = [
+        _measure(model, images[start : start + batch], start, draws, ks)
+        for start in range(0, len(images), batch)
+    ]
+    recon, kl, means, *bounds = map(np.concatenate, zip(*measured, strict=True))
+    found = _summary(model, data, split, recon, kl, means)
+    found["iwae"] = {
+        str(k): {"value": float(-bound.mean()), "se": standard_error(bound)}
+        for k, bound in zip(ks, bounds, strict=True)
+    }
+    found |= _weights(model, found)
+    if model.objective_formula:
+        found["objective"] = validate(model, images, batch)["objective"]
+    found["aggregate"] = None
+    if model.has_kl:
+        found["aggregate"] = aggregate(model, model.here(images))._asdict()
+    found["log_p"] = None
+    if is_bound:
+        elbo = -(recon + kl.sum(axis=1))
+        names = [f"IWAE-{k}" for k in ks]
+        order = [("ELBO", elbo), *zip(names, bounds, strict=True)]
+        assert_order(order)
+        found["log_p"] = _exact(model, images, order)
+    return found
 
 
-def _recon(model: Autoencoder, z: Any, x: Array) -> Array:
-    return model.recon(z, x, None, "none").numpy().astype(np.float64)
+def _measure(
+    model: Autoencoder, images: Array, first: int, draws: int, ks: Sequence[int]
+) -> tuple[Array, ...]:
+    """Return recon (N,), kl (N, Z), mean codes (N, Z) and L_k (N,) for each k."""
+    x = model.here(images)
+    encoded = model.encode(x)
+    if isinstance(encoded, Tensor):
+        recon = model.recon(encoded, x, None, "none").numpy().astype(np.float64)
+        return recon, np.zeros((len(x), 0)), encoded.numpy().astype(np.float64)
+    drawn = draw(model, x, max([draws, *ks]), first, bool(ks) or not _closed(model))
+    kl = encoded.kl_per_latent().numpy().astype(np.float64)
+    recon = drawn.recon[:draws].mean(axis=0)
+    if not _closed(model):  # no KL by latent: its estimate stands in one column
+        kl = (-drawn.log_w - drawn.recon)[:draws].mean(axis=0)[:, None]
+    means = encoded.mean.numpy().astype(np.float64)
+    return recon, kl, means, *(importance_bound(drawn.log_w, k) for k in ks)
+
+
+def _closed(model: Autoencoder) -> bool:
+    """Whether the KL to the model's prior has a closed form, latent by latent."""
+    return not isinstance(model, MixtureVAE)
+
+
+def _exact(
+    model: Autoencoder, images: Array, order: list[tuple[str, Array]]
+) -> dict[str, Any] | None:
+    """Return the exact log p of (some) images; asserts that no bound is above it."""
+    some = images[:EXACT_IMAGES]
+    exact = exact_log_p(model, some)
+    if exact is None:
+        return None
+    below = [(name, bound[: len(some)]) for name, bound in order]
+    assert_order([below[-1], ("log p", exact.log_p)])
+    return {
+        "value": float(exact.log_p.mean()),
+        "se": standard_error(exact.log_p),
+        "method": exact.method,
+        "n_images": len(some),
+        "iwae_there": float(below[-1][1].mean()),
+    }
+
+
+def _weights(model: Autoencoder, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what the KL weighs, in numbers that compare across programs.
+
+    normalised_beta  beta Z / D. Higgins et al. 2017, appendix A.6
+    tau2             beta σ², for a Gaussian decoder: the variance at which beta is 1
+    effective_beta   tau2 over the mean squared residual: beta if σ² were the best one
+    """
+    numbers = dict.fromkeys(("normalised_beta", "sigma2", "tau2", "effective_beta"))
+    if not model.has_kl:
+        return numbers
+    D = math.prod(model.shape)
+    found_beta: Any = {
+        "normalised_beta": model.beta * model.latent / D,
+        "effective_beta": model.beta,
+    }
+    if model.likelihood.name == "gaussian":
+        logvar = model.sigma_logvar.numpy().astype(np.float64)
+        sigma2 = float(np.exp(logvar).mean())
+        found_beta |= {"sigma2": sigma2, "tau2": model.beta * sigma2}
+        # recon = ½ Σ log 2π + ℓ + r² e^−ℓ, of which the last is the residual's share
+        constant = 0.5 * D * (LOG_2PI + float(logvar.mean()))
+        residual = 2 * (found["recon"] - constant) / D
+        found_beta["effective_beta"] = model.beta / residual
+    return numbers | found_beta
 
 
 def _summary(
@@ -87,16 +177,36 @@ def _summary(
         "n_images": len(recon),
         "unit": model.likelihood.unit,
         "beta": model.beta if model.has_kl else None,
+        "objective_formula": model.objective_formula,
         "objective": float(recon.mean() + model.beta * kl.sum(axis=1).mean()),
         "neg_elbo": float(per_image.mean()) if is_bound else None,
         "neg_elbo_se": standard_error(per_image) if is_bound else None,
         "recon": float(recon.mean()),
         "kl": float(kl.sum(axis=1).mean()),
-        "kl_per_latent": [float(k) for k in kl.mean(axis=0)],
+        "kl_per_latent": [float(k) for k in kl.mean(axis=0)] if _closed(model) else [],
         "active_units": int((means.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "floor": floor(model.likelihood.name, data, split),
         "collapsed": collapsed(model.likelihood.name, data, split),
     }
+
+
+SAME = {
+    "likelihood": "their nats are of different densities",
+    "data": "one is easier than the other, and binarised another way is another set",
+    "split": "they saw different images",
+    "n_images": "they saw different images",
+}
+
+
+def comparable(ledgers: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Raise `UserError` if ledgers may not stand in one table, and say why."""
+    for name, other in zip(names[1:], ledgers[1:], strict=True):
+        for key, reason in SAME.items():
+            if ledgers[0][key] != other[key]:
+                raise UserError(
+                    f"{names[0]} and {name} cannot be compared: {key} "
+                    f"{ledgers[0][key]} and {other[key]}; {reason}"
+                )
 
 
 def standard_error(values: Array) -> float:

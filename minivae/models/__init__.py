@@ -6,18 +6,25 @@ from minivae.errors import UserError
 from minivae.models.architecture import ARCHITECTURES
 from minivae.models.autoencoder import AE
 from minivae.models.base import Autoencoder, LossTerms
+from minivae.models.discrete import BernoulliVAE
+from minivae.models.importance import IWAE, MixtureVAE
 from minivae.models.vae import VAE, BetaVAE
 
-MODELS: dict[str, type[Autoencoder]] = {"ae": AE, "vae": VAE, "betavae": BetaVAE}
+MODELS: dict[str, type[Autoencoder]] = {
+    model.name: model for model in (AE, VAE, BetaVAE, IWAE, MixtureVAE, BernoulliVAE)
+}
 
 __all__ = [
     "AE",
     "ARCHITECTURES",
+    "IWAE",
     "MODELS",
     "VAE",
     "Autoencoder",
+    "BernoulliVAE",
     "BetaVAE",
     "LossTerms",
+    "MixtureVAE",
     "build",
 ]
 

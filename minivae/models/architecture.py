@@ -93,7 +93,7 @@ class Stack:
         first, *others = [inner] * len(self.channels) + [nn.glorot_uniform]
         deepest, units = self.maps[-1], self.hidden[::-1]
         layers = nn.hidden_layers((latent, *units), activation, dropout, noise)
-        layers.append(nn.Linear(units[-1], math.prod(deepest), noise, first))
+        layers.append(nn.Linear((latent, *units)[-1], math.prod(deepest), noise, first))
         layers.append(nn.Unflatten(deepest))
         outwards = zip(pairwise(self.maps[::-1]), others, strict=True)
         for ((n_in, *_), (n_out, *_)), initialiser in outwards:
@@ -122,8 +122,10 @@ def stack_for(
         raise UserError(f"no architecture {arch!r}; have {', '.join(ARCHITECTURES)}")
     own = ARCHITECTURES[arch]
     hidden = own.hidden if hidden is None else tuple(hidden)
-    if not hidden or min(hidden) < 1:
+    if min(hidden, default=1) < 1:
         raise UserError(f"hidden layers need at least one unit each, not {hidden}")
+    if own.channels and not hidden:
+        raise UserError(f"arch {arch} needs a linear layer after its convolutions")
 
     if channels and not own.channels:
         raise UserError(f"arch {arch} has no convolutions: no channels {channels}")

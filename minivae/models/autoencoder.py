@@ -19,7 +19,7 @@ class AE(Autoencoder):
 
     def add_heads(self, noise: Noise) -> None:
         """Add one linear layer from the last hidden layer to the code."""
-        self.code_layer = nn.Linear(self.hidden[-1], self.latent, noise)
+        self.code_layer = nn.Linear(self.code_inputs, self.latent, noise)
 
     def encode(self, x: Tensor | Array, dropout: Noise | None = None) -> Tensor:
         """Return the code (N, Z)."""

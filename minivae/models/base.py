@@ -5,6 +5,7 @@ x (N, C, H, W) -> encoder -> code (N, Z) -> decoder -> image or its parameters
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,11 +29,15 @@ from minivae.tensor import Parameter, Tensor, no_grad
 
 
 class LossTerms(NamedTuple):
-    """loss = recon + beta * kl, in nats per image; `kl` is None where there is none."""
+    """loss = recon + beta * kl, in nats per image; `kl` is None where there is none.
+
+    `objective` is the loss without warm-up where that is not recon + beta * kl.
+    """
 
     loss: Tensor
     recon: Tensor
     kl: Tensor | None
+    objective: Tensor | None = None
 
 
 class Autoencoder(nn.Module, ABC):
@@ -48,6 +53,7 @@ class Autoencoder(nn.Module, ABC):
     name: ClassVar[str]
     has_kl: ClassVar[bool]
     beta: float = 1.0
+    draws: int = 1  # of z for each image in the loss
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class Autoencoder(nn.Module, ABC):
         decoder_arch: str | None = None,
         activation: str = "relu",
         dropout: float = 0.0,
+        sigma: str | float = "shared",
     ) -> None:
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(f"shape is (channels, height, width), not {shape}")
@@ -74,6 +81,7 @@ class Autoencoder(nn.Module, ABC):
         back = self.stack if mirrored else stack_for(self.decoder_arch, (C, H, W))
         self.shape, self.latent, self.hidden = (C, H, W), latent, self.stack.hidden
         self.activation, self.dropout, self.seed = activation, dropout, seed
+        self.sigma = _checked_sigma(sigma)
         self.likelihood_name: str | None = None
         noise = Noise(seed, Stream.INITIALISE)
         self.encoder = self.stack.encoder(activation, dropout, noise)
@@ -88,10 +96,25 @@ class Autoencoder(nn.Module, ABC):
         """Add the layers between the last hidden layer and the code."""
 
     def use_likelihood(self, name: str) -> None:
-        """Set how images are compared; "gaussian" adds its learned log variance."""
+        """Set how images are compared; "gaussian" adds its log variance.
+
+        `sigma` says which: learned and "shared" by all pixels, learned for each
+        "pixel", or a number that stays.
+        """
         self.likelihood_name = likelihood_named(name).name
-        if name == "gaussian" and not hasattr(self, "recon_logvar"):
-            self.recon_logvar = Parameter(np.zeros((), np.float32), "recon_logvar")
+        if name != "gaussian" and self.sigma != "shared":
+            raise UserError(f"sigma is the gaussian likelihood's; {name} has none")
+        learned = name == "gaussian" and not isinstance(self.sigma, float)
+        if learned and not hasattr(self, "recon_logvar"):
+            shape = self.shape if self.sigma == "pixel" else ()
+            self.recon_logvar = Parameter(np.zeros(shape, np.float32), "recon_logvar")
+
+    @property
+    def sigma_logvar(self) -> Tensor:
+        """log σ² of the gaussian likelihood: learned, or the given one."""
+        if isinstance(self.sigma, float):
+            return Tensor(self.here(2 * math.log(self.sigma)))
+        return self.recon_logvar
 
     def config(self) -> dict[str, Any]:
         """Return what it takes to build this model again (without its weights)."""
@@ -107,6 +130,7 @@ class Autoencoder(nn.Module, ABC):
             "seed": self.seed,
             "activation": self.activation,
             "dropout": self.dropout,
+            "sigma": self.sigma,
         }
 
     # What a subclass says
@@ -131,7 +155,37 @@ class Autoencoder(nn.Module, ABC):
         given, is the dropout layers'. `warmth` is the KL warm-up's factor in [0, 1].
         """
 
+    def code_noise(self, noise: Noise, n: int) -> Array:
+        """Draw what it takes to sample n codes once: normals (n, Z)."""
+        return noise.normal((n, self.latent), self.dtype)
+
     # What follows from that
+
+    @property
+    def objective_formula(self) -> str | None:
+        """What training minimises, where that is not recon + beta KL."""
+        return None
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z), over the last axis; raises `UserError` where there is no prior."""
+        raise UserError(f"{self.name} has no prior over codes")
+
+    def loss_noise(self, noise: Noise, n: int) -> Array:
+        """Draw what the loss of n images takes: (n, Z), or (draws, n, Z) of several."""
+        if self.draws == 1:
+            return self.code_noise(noise, n)
+        return np.stack([self.code_noise(noise, n) for _ in range(self.draws)])
+
+    @property
+    def code_inputs(self) -> int:
+        """How many numbers the layers that make the code read."""
+        return self.hidden[-1] if self.hidden else math.prod(self.shape)
+
+    def generative_parameters(self) -> dict[str, Parameter]:
+        """Return the parameters of p(x, z); the others are those of q(z|x)."""
+        mine = ("decoder.", "recon_logvar", "prior_")
+        named = self.named_parameters().items()
+        return {name: p for name, p in named if name.startswith(mine)}
 
     def hidden_code(self, x: Tensor | Array, dropout: Noise | None) -> Tensor:
         """Return the last hidden layer of the encoder; checks the images' shape."""
@@ -146,7 +200,7 @@ class Autoencoder(nn.Module, ABC):
         """Return logits, a mean image, or mean and logvar, as the likelihood needs."""
         decoded = self.decoder(self.here(z), dropout)
         if self.likelihood_name == "gaussian":
-            return DiagGaussian(decoded, self.recon_logvar)
+            return DiagGaussian(decoded, self.sigma_logvar)
         return decoded
 
     @property
@@ -180,9 +234,9 @@ class Autoencoder(nn.Module, ABC):
     def codes(self, x: Tensor | Array, noise: NoiseLike | None) -> Tensor:
         """Return mean codes, or with `noise` sampled ones where there are any."""
         encoded = self.encode(x)
-        if isinstance(encoded, DiagGaussian):
-            return encoded.mu if noise is None else encoded.sample(noise)
-        return encoded
+        if isinstance(encoded, Tensor):
+            return encoded
+        return encoded.mean if noise is None else encoded.sample(noise)
 
     @no_grad()
     def embed(
@@ -234,6 +288,19 @@ class Autoencoder(nn.Module, ABC):
     def dtype(self) -> Any:
         """The floating type of the parameters."""
         return self.first_parameter().dtype
+
+
+def _checked_sigma(sigma: str | float) -> str | float:
+    """Return "shared", "pixel", or a positive number (also if it came as text)."""
+    if sigma in ("shared", "pixel"):
+        return sigma
+    try:
+        number = float(sigma)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise UserError(f"sigma is shared, pixel or a positive number, not {sigma}")
+    return number
 
 
 def _noise_if_sampled(mean: bool, noise: NoiseLike | None) -> NoiseLike | None:

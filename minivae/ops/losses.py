@@ -188,7 +188,8 @@ def _check_binary(logits: Array, target: Array) -> None:
     if not bool((target * target == target).all()):
         raise UserError(
             "bernoulli_nll is the likelihood of 0/1 data, and this target is grey: "
-            "binarise it, or use soft_bce"
+            "binarise it (:threshold, :fixed or :dynamic after the data set's name), "
+            "or use soft_bce"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from html import escape
 from typing import Any
 
@@ -15,7 +16,14 @@ from minivae.page import drawing, kit
 from minivae.page.latents import latent_map
 from minivae.train import Run
 
-TITLES = {"ae": "Autoencoder", "vae": "VAE", "betavae": "beta-VAE"}
+TITLES = {
+    "ae": "Autoencoder",
+    "vae": "VAE",
+    "betavae": "beta-VAE",
+    "iwae": "Importance-weighted autoencoder",
+    "mixturevae": "VAE with a mixture prior",
+    "bernoullivae": "VAE with Bernoulli latents",
+}
 TERMS = {"objective": "Objective", "recon": "Reconstruction", "kl": "KL"}
 SHEET = 480  # pixels across, at most, unless one image is wider
 VISIBLE = 0.1  # nats of KL, at least, that a bar of full length stands for
@@ -80,6 +88,8 @@ def _headline(ledger: dict[str, Any]) -> str:
 
 def objective_name(ledger: dict[str, Any]) -> str:
     """Return what the objective is, in words that promise nothing it is not."""
+    if ledger["objective_formula"]:
+        return f"objective ({ledger['objective_formula']})"
     if ledger["beta"] is None:
         return "objective (recon)"
     return f"objective (recon + {ledger['beta']:g} KL)"
@@ -89,43 +99,91 @@ def ledger_table(
     ledger: dict[str, Any],
 ) -> tuple[str, tuple[str, str, str], list[tuple[str, str, str]]]:
     """Return caption, head and rows of the ledger, as text."""
-
-    def number(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}"
-
-    no_bound = "no bound: " + (
-        f"{ledger['likelihood']} is not a likelihood"
-        if ledger["beta"] is not None
-        else "an AE has no prior"
-    )
-    se = ledger["neg_elbo_se"]
+    formula, name = ledger["objective_formula"], objective_name(ledger)
     rows = [
-        (
-            objective_name(ledger),
-            number(ledger["objective"]),
-            "what training minimises",
-        ),
-        (
-            "−ELBO",
-            number(ledger["neg_elbo"]),
-            no_bound if se is None else f"± {se:.2f}",
-        ),
-        ("recon", number(ledger["recon"]), ledger["likelihood"]),
+        ("objective", ledger["objective"], formula)
+        if formula
+        else (name, ledger["objective"], "what training minimises")
     ]
+    rows += [*_bound_rows(ledger), ("recon", ledger["recon"], ledger["likelihood"])]
     if ledger["beta"] is not None:
-        latents = len(ledger["kl_per_latent"])
-        active = f"of {latents}; variance of the mean over 0.01"
-        rows += [
-            ("KL", number(ledger["kl"]), f"summed over {latents} latents"),
-            ("active units", str(ledger["active_units"]), active),
-        ]
+        rows += _code_rows(ledger)
     if ledger["floor"] is not None:
         least = "entropy of the pixels: no model is lower"
-        rows.append(("floor", number(ledger["floor"]), least))
+        rows.append(("floor", ledger["floor"], least))
     baseline = "the mean image, whatever the code"
-    rows.append(("collapsed", number(ledger["collapsed"]), baseline))
+    rows.append(("collapsed", ledger["collapsed"], baseline))
     caption = f"{ledger['data']}, {ledger['split']}, {ledger['n_images']} images"
-    return caption, ("term", ledger["unit"], ""), rows
+    told = [(name, _number(value), note) for name, value, note in rows]
+    return caption, ("term", ledger["unit"], ""), told
+
+
+def _number(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _bound_rows(ledger: dict[str, Any]) -> list[tuple[str, Any, str]]:
+    if ledger["neg_elbo"] is None:
+        why = (
+            f"{ledger['likelihood']} is not a likelihood"
+            if ledger["beta"] is not None
+            else "an AE has no prior"
+        )
+        return [("−ELBO", None, f"no bound: {why}")]
+    rows = [("−ELBO", ledger["neg_elbo"], f"± {ledger['neg_elbo_se']:.2f}")]
+    rows += [
+        (f"−IWAE-{k}", bound["value"], f"± {bound['se']:.2f}, of {k} draws")
+        for k, bound in ledger["iwae"].items()
+    ]
+    if exact := ledger["log_p"]:
+        note = f"± {exact['se']:.2f}, exact: {exact['method']}"
+        if exact["n_images"] < ledger["n_images"]:
+            note += f", first {exact['n_images']}"
+        rows.append(("−log p", -exact["value"], note))
+    return rows
+
+
+def _code_rows(ledger: dict[str, Any]) -> list[tuple[str, Any, str]]:
+    latents = len(ledger["kl_per_latent"])
+    over = f"summed over {latents} latents" if latents else "estimated at the draws"
+    active = "variance of the mean over 0.01"
+    rows: list[tuple[str, Any, str]] = [
+        ("KL", ledger["kl"], over),
+        (
+            "active units",
+            str(ledger["active_units"]),
+            f"of {latents}; {active}" if latents else active,
+        ),
+    ]
+    if split := ledger["aggregate"]:
+        N = split["images"]
+        rows += [
+            (
+                "mutual information",
+                split["mutual_information"],
+                f"of the KL; on {N:,} images at most {math.log(N):.2f}",
+            ),
+            (
+                "marginal KL",
+                split["marginal_kl"],
+                "the rest of it: KL(q(z) ‖ p(z))",
+            ),
+            (
+                "total correlation",
+                split["total_correlation"],
+                "of q(z), part of the marginal KL",
+            ),
+        ]
+    if ledger["tau2"] is not None:
+        rows.append(
+            ("τ² = β σ²", f"{ledger['tau2']:.4g}", f"σ² {ledger['sigma2']:.4g}")
+        )
+    if ledger["beta"] != 1 or ledger["tau2"] is not None:
+        norm = f"normalised, β Z / D: {ledger['normalised_beta']:.3g}"
+        rows.append(("effective β", ledger["effective_beta"], norm))
+    return rows
 
 
 # Its pictures

@@ -14,7 +14,6 @@ import numpy as np
 
 from minivae import nn, tensor
 from minivae.backend import Array, to_numpy
-from minivae.distributions import DiagGaussian
 from minivae.models import Autoencoder, LossTerms
 from minivae.optim import Optimizer
 from minivae.study.recording import (
@@ -207,7 +206,7 @@ def _terms_by_image(
         recon = model.loss_terms(batch, noise, reduction="none").recon.numpy()
         q = model.encode(batch)
     model.load_state(after)
-    has_kl = isinstance(q, DiagGaussian)
+    has_kl = not isinstance(q, Tensor)
     kl = q.kl_per_latent().numpy() if has_kl else np.zeros((len(batch), 0))
     return Terms(recon, kl, model.beta)
 

@@ -13,6 +13,7 @@ from minivae.backend import Array
 from minivae.errors import UserError
 from minivae.gradcheck import Claim
 from minivae.models import MODELS, Autoencoder, build
+from minivae.models.surrogate import same_constants
 from minivae.random import Noise, Stream
 from minivae.tensor import Parameter, Tensor
 from minivae.verify.op_cases import cases
@@ -51,7 +52,20 @@ VARIANTS = [
     Variant("vae", "bernoulli", {}, "conv"),
     Variant("betavae", "bernoulli", {"beta": 4.0}, "conv"),
     Variant("betavae", "gaussian", {"beta": 0.5, "activation": "tanh"}, "burgess"),
+    Variant("betavae", "soft_bce", {"free_bits": 0.25, "activation": "tanh"}),
+    Variant("betavae", "gaussian", {"capacity": 2.0, "gamma": 10.0, "sigma": "pixel"}),
+    Variant("vae", "gaussian", {"hidden": (), "sigma": 0.5}),
+    Variant("iwae", "bernoulli", {"samples": 3, "activation": "tanh"}),
+    Variant("iwae", "bernoulli", {"samples": 1, "sticking": True}),
+    Variant("mixturevae", "bernoulli", {"activation": "tanh"}),
+    Variant("bernoullivae", "bernoulli", {"estimator": "exact"}),
+    Variant("bernoullivae", "gaussian", {"estimator": "exact", "activation": "tanh"}),
+    Variant("bernoullivae", "bernoulli", {"estimator": "reinforce"}),
+    Variant("bernoullivae", "soft_bce", {"estimator": "straight_through"}),
+    Variant("bernoullivae", "soft_bce", {"estimator": "relaxed"}),
 ]
+OF_SOME_LATENTS = {"exact": 8}
+"""How many latents the full model has where 20 are too many."""
 
 
 def claims(model: str | None = None) -> Iterator[Claim]:
@@ -126,10 +140,17 @@ LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
 def model_claims(variant: Variant) -> Iterator[Claim]:
     """Yield claims for a small model by element, and for a full one by direction."""
     label = f"model/{variant.model}/{variant.likelihood}/{variant.arch}"
+    label += "".join(
+        f" {name}={value}"
+        for name, value in variant.options.items()
+        if name not in ("activation", "dropout")
+    )
     model, loss = _model_loss(variant, SMALL[variant.arch])
     parameters = model.named_parameters()
     yield from gradcheck.check_parameters(loss, parameters, name=f"{label}/small")
-    model, loss = _model_loss(variant, FULL[variant.arch])
+    fewer = OF_SOME_LATENTS.get(variant.options.get("estimator", ""))
+    size = FULL[variant.arch] | ({"latent": fewer} if fewer else {})
+    model, loss = _model_loss(variant, size)
     parameters = model.named_parameters()
     yield gradcheck.check_directions(loss, parameters, name=f"{label}/full")
 
@@ -142,17 +163,18 @@ def _model_loss(
     model = build(variant.model, arch=variant.arch, **options, seed=1).to(
         dtype=np.float64
     )
-    noise = Noise(2, Stream.CHECK)
+    noise, constants = Noise(2, Stream.CHECK), list[Tensor]()
     for parameter in model.parameters():
         if parameter.ndim < 2:  # biases start at 0, where relu has its kink
             parameter.assign(0.1 * noise.normal(parameter.shape, np.float64))
     x: Array = noise.uniform((BATCH, *model.shape), np.float64)
     if variant.likelihood == "bernoulli":
         x = (x < 0.5).astype(np.float64)
-    eps = noise.normal((BATCH, model.latent), np.float64)
+    eps = model.loss_noise(noise, BATCH)
 
     def loss() -> Tensor:
         dropout = Noise(5, Stream.DROPOUT) if model.dropout else None
-        return model.loss_terms(x, eps, dropout=dropout).loss
+        with same_constants(constants):
+            return model.loss_terms(x, eps, dropout=dropout).loss
 
     return model, loss
