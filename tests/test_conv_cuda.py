@@ -270,7 +270,9 @@ def test_what_is_not_finite_stays_so(relu: Family, rung: Rung) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("rung", family("relu.backward").rungs[2:], ids=str)
+@pytest.mark.parametrize(
+    "rung", family("relu.backward").rungs[2:], ids=lambda each: each.name
+)
 def test_the_seed_of_a_scalar_may_be_a_number(rung: Rung) -> None:
     with running_on("ptx"):
         for y in (2.0, -2.0):
