@@ -82,6 +82,11 @@ SAME: dict[tuple[str, str, str], str] = {
         "*gradient = scale * ((l > 0 ? inverse : t * inverse) - x);",
     ): "at l = 0 both are 1/2: t is 1",
     (
+        "relu.cu",
+        "< for <=",
+        "__device__ inline real rectified(real x) { return x <= 0 ? real(0) : x; }",
+    ): "at 0 both are 0, but for its sign",
+    (
         "bernoulli_cuda.py",
         "> for >=",
         "sigmoid = (one if l > zero else t) / (one + t)",

@@ -176,6 +176,9 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     try:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, array in arrays.items():  # other packages may register dtypes
+                if array.dtype.isbuiltin != 1:
+                    raise TypeError(f"{name} is {array.dtype}")
             return arrays, file.metadata() or {}
     except FileNotFoundError as error:
         raise UserError(f"there is no {path}") from error

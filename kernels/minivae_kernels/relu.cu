@@ -1,7 +1,8 @@
 // The rectifier and its gradient on flat arrays, four elements at once.
 #include "common.cuh"
 
-__device__ inline real rectified(real x) { return x < 0 ? real(0) : x; }  // NaN stays
+// NaN stays NaN
+__device__ inline real rectified(real x) { return x < 0 ? real(0) : x; }
 
 __device__ inline real passed(real g, real y) { return y > 0 ? g : g * real(0); }
 

@@ -14,13 +14,13 @@ import numpy as np
 from minivae_kernels.cpu import check_shapes, kernel
 from minivae_kernels.family import Cost, Family, dense, library, memory_order
 from minivae_kernels.launch import (
-    MOST_BLOCKS,
     CudaC,
     Kernel,
     NumbaCuda,
     ceil_div,
     contiguous_on,
     empty,
+    filling,
     unaligned,
 )
 from minivae_kernels.threads import by_rows, seconds
@@ -179,7 +179,7 @@ def backward_vectors(y_bar: Any, y: Any) -> Any:
 
 def _walking(array: Any) -> int:
     """Return the blocks of a grid that takes four elements a thread."""
-    return min(ceil_div(array.size, 4 * THREADS), MOST_BLOCKS)
+    return filling(ceil_div(array.size, 4), THREADS)
 
 
 def _both(kernel: Kernel, blocks: int, y_bar: Any, y: Any, *sizes: int) -> Any:
