@@ -47,9 +47,11 @@ def evaluate(
         data_dir: folder of the data, if it has moved
         json: print one JSON document and nothing else
     """
+    from minivae import backend
     from minivae.errors import UserError
     from minivae.evaluate import comparable, ledger
 
+    backend.keep_freed_memory()
     if not runs:
         raise UserError("which run? say: minivae evaluate RUN")
     options: dict[str, Any] = {"split": split, "draws": draws, "iwae": _numbers(iwae)}
@@ -81,8 +83,10 @@ def report(run: Positional[Path], data_dir: Path | None = None) -> None:
         run: run folder
         data_dir: folder of the data, if it has moved
     """
+    from minivae import backend
     from minivae.evaluate import ledger
 
+    backend.keep_freed_memory()
     loaded, images = load(run, data_dir)
     print(write_report(loaded, images, ledger(loaded.model, images)))
 
