@@ -52,8 +52,9 @@ def compile_numba(
 
     file = Path(function.__code__.co_filename)
     versions = version("numba-cuda"), version("llvmlite"), version("nvidia-nvvm")
-    key = (_sources(), str(file), function.__name__, signature, real, arch, versions)
-    return kept(f"{file.stem}-{function.__name__}", key, make)
+    own = file.read_text(encoding="utf-8")  # that of a reader too
+    key = (_sources(), str(file), own, function.__name__, signature, real, arch)
+    return kept(f"{file.stem}-{function.__name__}", (*key, versions), make)
 
 
 def _ptx(function: Callable[..., Any], arguments: tuple[Any, ...], arch: str) -> str:
