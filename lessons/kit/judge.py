@@ -89,10 +89,8 @@ class Judge:
         If not, the first of `mistakes` that computes what the answer computed, in all
         cases, is named.
         """
-        got = [self.ask(*case) for case in cases]
         wanted = [exact(*case) for case in cases]
-        for g, w in zip(got, wanted, strict=True):
-            _like(g, w)
+        got = [_like(self.ask(*case), w) for case, w in zip(cases, wanted, strict=True)]
         if all(close(g, w, tolerance) for g, w in zip(got, wanted, strict=True)):
             return
         found = ratio(got, wanted)
@@ -119,10 +117,9 @@ def explains(
 
 
 def parts(value: Any) -> list[Array]:
-    """Return the arrays in a value: itself, or those of a tuple or a list of arrays."""
-    if isinstance(value, (tuple, list)):
-        return [np.asarray(item) for item in value]
-    return [np.asarray(value)]
+    """Return the arrays in a value: itself, or those of a tuple."""
+    items = value if isinstance(value, tuple) else (value,)
+    return [np.asarray(item) for item in items]
 
 
 def close(got: Any, wanted: Any, tolerance: float = TOLERANCE) -> bool:
@@ -175,8 +172,8 @@ def ratio(got: Sequence[Any], wanted: Sequence[Any]) -> float | None:
     return c if close(a, c * b) and abs(c) > TOLERANCE else None
 
 
-def _like(got: Any, wanted: Any) -> None:
-    """The answer must be of the kind that was asked for: how many arrays of numbers."""
+def _like(got: Any, wanted: Any) -> Any:
+    """Return an answer as an array, or as a tuple of so many arrays as are wanted."""
     if got is None and wanted is not None:
         raise Refusal("it returns nothing: is there a `return`?")
     several = isinstance(wanted, tuple)
@@ -191,6 +188,7 @@ def _like(got: Any, wanted: Any) -> None:
             numbers = False
         if not numbers:
             raise Refusal(f"it returns {_kind(one)}; wanted is a number or an array")
+    return tuple(map(np.asarray, got)) if several else np.asarray(got)
 
 
 def _kind(value: Any) -> str:
