@@ -90,7 +90,7 @@ Rules = dict[str, Callable[[float], list[float]]]
 
 
 def rules_of(graph: Graph, weights: Mapping[str, list[float]]) -> Rules:
-    """The rules of a graph whose values are weighted sums: each sends ḡ times weight."""
+    """The rules of a graph of weighted sums: each sends its adjoint times the weight."""
 
     def rule(own: list[float]) -> Callable[[float], list[float]]:
         return lambda g: [g * w for w in own]
@@ -123,7 +123,7 @@ def backward(judge: Judge) -> None:
         cases.append((graph, rules_of(graph, weights), order))
         exact.append(_by_differences(graph, weights, order))
     got = []
-    for case, wanted in zip(cases, exact, strict=True):
+    for case in cases:
         adjoints = judge.ask(*case)
         if not isinstance(adjoints, dict):
             raise Refusal(

@@ -131,14 +131,15 @@ left.plot(steps, runs, label="each rule once")
 left.set(yscale="log", xlabel="steps that use a value twice", title="Rules that run")
 left.legend()
 
-shares = {"through b · 3b, as b": b * 3 * 2 * a, "as 3b": b * 3 * 2 * a}
+shares = {"b as it is": c * 2 * a, "b in 3 b": b * 3 * 2 * a}
 total = 0.0
 for label, share in shares.items():
-    right_axes.bar("ā", share, bottom=total, width=0.4, label=label, edgecolor="white")
+    right_axes.bar("ā", share, bottom=total, width=0.6, edgecolor="white")
+    middle = total + share / 2
+    right_axes.text(0, middle, label, ha="center", va="center", color="white")
     total += share
-right_axes.bar("by hand", 12 * a**3, width=0.4, color="#BBBBBB")
-right_axes.set(title="Contributions stack up", xlim=(-0.6, 1.6))
-right_axes.legend(loc="lower right")
+right_axes.bar("12 a³", 12 * a**3, width=0.6, color="#BBBBBB")
+right_axes.set(title="Contributions to ā, and the truth", xlim=(-0.6, 1.6))
 kit.figure(drawn, "l02_paths")
 
 # %% [markdown]
