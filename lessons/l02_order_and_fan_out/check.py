@@ -90,7 +90,7 @@ Rules = dict[str, Callable[[float], list[float]]]
 
 
 def rules_of(graph: Graph, weights: Mapping[str, list[float]]) -> Rules:
-    """The rules of a graph of weighted sums: each sends its adjoint times the weight."""
+    """The rules of a graph of weighted sums: each sends its adjoint times weights."""
 
     def rule(own: list[float]) -> Callable[[float], list[float]]:
         return lambda g: [g * w for w in own]
