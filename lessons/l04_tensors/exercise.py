@@ -23,5 +23,8 @@ def unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def matmul_rule(
     g: np.ndarray, X: np.ndarray, W: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exercise 4.3. Return (X̄, W̄) of Y = X W; X is (N, D), W (D, K), Ȳ is `g` (N, K)."""
+    """Exercise 4.3. Return (X̄, W̄) of Y = X W, where `g` (N, K) is Ȳ.
+
+    X is (N, D) and W (D, K).
+    """
     raise NotImplementedError("exercise 4.3")
