@@ -111,7 +111,7 @@ assert np.allclose(weight.numpy(), [-0.01, -0.01, 0.01], rtol=1e-3)
 # ## The experiment
 #
 # A small net of the package sorts handwritten digits into zeros and others. Same net,
-# same data, same number of steps; three optimizers, each with the best of five learning
+# same data, same number of steps; three optimizers, each with the best of six learning
 # rates, chosen by the loss at the end.
 
 # %%
@@ -119,7 +119,7 @@ data = mv.data.load("digits")
 images = data.train.images.reshape(len(data.train.images), -1)
 target = (data.train.labels == 0).astype(np.float32)[:, None]
 optimizers = {"SGD": mv.optim.SGD, "RMSProp": mv.optim.RMSProp, "Adam": mv.optim.Adam}
-rates = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+rates = (3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
 
 def train(optimizer, lr, steps=60):
