@@ -101,12 +101,14 @@ def yours(label: str, otherwise: Answer) -> Answer:
 def untouched(solution: str, number: int) -> str:
     """Return the exercise file that belongs to a solution: the answers taken out.
 
-    Of a function whose docstring says "Exercise N.k" the body is left out. A function
+    Of the file's docstring all but the first line stays. Of a function whose docstring
+    says "Exercise N.k" the body is left out. A function
     whose name begins with an underscore helps the solution only, and is left out whole.
     """
     tree, lines = ast.parse(solution), solution.splitlines()
     out = [f'"""Lesson {number}: your answers.', ""]
-    out += [f"Edit this file, then: python -m lessons check {number}", '"""']
+    out += [f"Edit this file, then: python -m lessons check {number}"]
+    out += [*(ast.get_docstring(tree) or "").splitlines()[1:], '"""']
     last = tree.body[0].end_lineno or 0  # of the docstring
     for node in tree.body[1:]:
         marks = getattr(node, "decorator_list", [])
