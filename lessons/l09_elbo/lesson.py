@@ -80,7 +80,7 @@ for mu, v in [
 
 # %%
 drawn, (left, right) = kit.canvas(2)
-mus = np.linspace(-1.5, 2.5, 200)
+mus = np.linspace(-1, 2.5, 200)
 for v, label in [
     (float(var[0]), "σ² of the posterior"),
     (1.0, "σ² = 1"),
@@ -90,9 +90,10 @@ for v, label in [
         mus, [elbo(x, W, s2, np.array([m]), np.log([v])) for m in mus], label=label
     )
 left.axhline(log_p, color="#555555", linewidth=1)
-left.annotate("log p(x)", (-1.5, log_p), (0, 3), textcoords="offset points")
-left.set(xlabel="mean of q", title="The bound, by q", ylim=(log_p - 6, log_p + 0.8))
-left.legend(loc="lower center")
+left.annotate("log p(x)", (4, log_p), (0, 3), textcoords="offset points")
+left.set(xlabel="mean of q", title="The bound, by q", xlim=(-1, 5.2))
+left.set_ylim(log_p - 6, log_p + 0.8)
+left.legend(loc="center right")
 
 # %% [markdown]
 # ## Two kinds of steps
