@@ -81,7 +81,7 @@ def _both(first: Outcome | None, second: Outcome) -> Outcome:
         return second
     merged = asdict(second) | {
         "judges": first.judges + second.judges,
-        "cases": first.cases + second.cases,
+        "cases": max(first.cases, second.cases),
     }
     return Outcome(**merged)
 

@@ -85,9 +85,9 @@ def _told(outcome: Outcome) -> str:
     verdict = "ok" if outcome.passed else "open" if outcome.open else "WRONG"
     head = f"  {outcome.label}  {outcome.name:<24} {verdict}"
     if outcome.passed:
-        by = f", by {', '.join(outcome.judges)}" if outcome.judges else ""
         cases = "1 case" if outcome.cases == 1 else f"{outcome.cases} cases"
-        return f"{head:<38}  {cases}{by}"
+        by = f"\n{' ' * 7} judged by {', '.join(outcome.judges)}"
+        return f"{head:<38}  {cases}{by if outcome.judges else ''}"
     if outcome.open:
         return head
     lines = [head]
