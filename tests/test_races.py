@@ -42,10 +42,11 @@ def block_sums(x, out):
         out[cuda.blockIdx.x] = shared[0]
 
 
-def block_sums_without_barriers(x, out):
+def block_sums_with_one_barrier(x, out):
     shared = cuda.shared.array(8, float32)
     t, i = cuda.threadIdx.x, cuda.grid(1)
     shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
     half = 4
     while half > 0:
         if t < half:
@@ -139,11 +140,11 @@ def test_atomics_do_not_race() -> None:
     ("kernel", "words"),
     [
         (
-            block_sums_without_barriers,
+            block_sums_with_one_barrier,
             r"race on shared\[1\]: .*no barrier lies between",
         ),
         (sum_without_atomics, r"race on out\[0\]"),
-        (unguarded, r"thread 5 is out of bounds: out\[13\]"),
+        (unguarded, r"thread 5 is out of bounds: x\[13\]"),
         (behind, r"out of bounds: x\[-1\]"),
         (barrier_for_some, "waits at the barrier of line .* has ended"),
         (two_barriers, "is at that of line"),

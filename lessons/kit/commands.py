@@ -226,7 +226,7 @@ def notebooks(folder: Positional[Path]) -> None:
         folder: where to; made if need be
     """
     try:
-        import jupytext  # type: ignore[import-not-found, unused-ignore]
+        import jupytext
     except ModuleNotFoundError as error:
         raise UserError(
             "notebooks need jupytext: pip install 'minivae[site]'"

@@ -17,7 +17,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import count, product
 from types import FrameType, FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ class Report(NamedTuple):
 
     accesses: list[Access]
     barriers: int  # passed, summed over blocks
+    parameters: tuple[str, ...]  # the names of the kernel's own
 
     def number(self, array: str, kind: str) -> int:
         """How often cells of an array were read, written or updated."""
@@ -63,14 +64,14 @@ def run(
     """
     function = body_of(kernel)
     launch = _Launch(function, _three(grid), _three(block))
-    names = function.__code__.co_varnames
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
     given = [
         _Watched(x, name, launch) if isinstance(x, np.ndarray) else x
         for name, x in zip(names, arrays, strict=False)
     ]
     for index in _indices(launch.grid):
         launch.run_block(index, given)
-    return Report(launch.accesses, launch.barriers)
+    return Report(launch.accesses, launch.barriers, names)
 
 
 def body_of(kernel: Any) -> FunctionType:
@@ -96,7 +97,8 @@ class _Launch:
     def __init__(self, function: FunctionType, grid: Index, block: Index) -> None:
         self.grid, self.block = grid, block
         self.accesses: list[Access] = []
-        self.cells: dict[tuple[str, Index], list[Access]] = {}
+        self.cells: dict[tuple[int, Index], list[Access]] = {}
+        self.serial = count()  # of the arrays: those of a block end with it
         self.barriers = 0
         self.at: _Thread  # whose turn it is
         self.body = self._with_our_cuda(function)
@@ -147,8 +149,7 @@ class _Launch:
         """Note an access of the thread whose turn it is; raise if it races."""
         me, name = self.at, array.name
         access = Access(me.block, me.index, me.epoch, kind, name, cell, line)
-        place = f"{name}#{id(array)}", cell
-        before = self.cells.setdefault(place, [])
+        before = self.cells.setdefault((array.number, cell), [])
         for other in before:
             if _race(other, access):
                 raise KernelFault(_two(other, access, len(_flat(self.block)) == 1))
@@ -263,6 +264,7 @@ class _Watched:
         self, array: Array, name: str, launch: _Launch, known: bool = True
     ) -> None:
         self.array, self.name, self.launch = array, name, launch
+        self.number = next(launch.serial)
         self.known = np.full(array.shape, known)
         self.shape, self.size, self.ndim = array.shape, array.size, array.ndim
         self.dtype = array.dtype

@@ -64,7 +64,7 @@ def double_in_runs(x, out):
         out[i] = 2 * x[i]
 
 
-drawn, panels = kit.canvas(2, height=2.5)
+drawn, panels = kit.canvas(2, height=1.1)
 for axes, kernel in zip(panels, (double_strided, double_in_runs)):
     x, out = np.ones(48, np.float32), np.zeros(48, np.float32)
     report = races.run(kernel, grid=2, block=8, arrays=(x, out))
@@ -77,7 +77,7 @@ for axes, kernel in zip(panels, (double_strided, double_in_runs)):
             steps[thread] = steps.get(thread, -1) + 1
             owner.flat[access.cell[0]] = thread
             when.flat[access.cell[0]] = steps[thread]
-    axes.imshow(owner, cmap="viridis")
+    axes.imshow(owner, cmap="viridis", vmax=20)
     for (row, column), step in np.ndenumerate(when):
         axes.text(
             column, row, step, ha="center", va="center", color="white", fontsize=7
