@@ -64,7 +64,8 @@ def _print_left_out() -> None:
 
 def _print_as_they_come(claims: Iterable[Claim], details: bool) -> list[Claim]:
     """Print a line for each claim; the words of those that failed, or of all."""
-    found, group = [], ""
+    found: list[Claim] = []
+    group = ""
     for claim in claims:
         if not found:
             print(f"  {'exact':>11} {'measured':>11} {'error':>7} {'most':>6}  claim")
