@@ -19,6 +19,7 @@ NAMES = (
     "pathwise",
     "gradients",
     "metamorphic",
+    "convolution",
     "bayes_identity",
     "optimal_variance",
     "linear_ae",
@@ -34,6 +35,7 @@ NAMES = (
 TOO_LARGE = {
     "kl": "launches a kernel for each of 4,000 draws",
     "gradients": "differentiates every op by finite differences, over and over",
+    "metamorphic": "decodes hundreds of draws, each by launches of its own",
     "linear_ae": "trains for 1,500 steps",
     "linear_vae": "trains for 1,000 steps and 200 for each latent",
     "rate_distortion": "trains four models for 1,500 steps each",
@@ -41,7 +43,6 @@ TOO_LARGE = {
     "ordering": "decodes 500 draws of 400 images",
     "quadrature": "trains, and decodes a grid of 40,000 codes",
     "enumeration": "takes gradients of thousands of draws",
-    "surgery": "encodes and draws 200 times",
 }
 """Why an oracle is not run in the interpreter of PTX, which is some 1,000 times slower
 than a compiled kernel and takes milliseconds for every launch."""
