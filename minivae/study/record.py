@@ -22,6 +22,7 @@ from minivae.errors import UserError
 from minivae.optim import Optimizer
 from minivae.random import Noise
 from minivae.study.checks import checked
+from minivae.study.fold import folded
 from minivae.study.groups import grouped
 from minivae.study.listener import Listener
 from minivae.study.recording import Recording, Settings, Update
@@ -98,9 +99,9 @@ def record(
     )
     recording = traced(subject, recording)
     recording = grouped(recording)
-    if checks == "none":
-        return recording
-    return checked(recording, whole=checks == "all")
+    if checks != "none":
+        recording = checked(recording, whole=checks == "all")
+    return folded(recording) if fold else recording
 
 
 def _check_size(nodes: int, fold: bool) -> None:
