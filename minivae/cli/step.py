@@ -137,7 +137,8 @@ def _tiny(
 
 def _find_bug(recording: Recording) -> int:
     """Say which rule is wrong, by numbers alone; return the exit code."""
-    from minivae.study.plain import wrapped
+    from minivae.study.plain import not_finite, wrapped
+    from minivae.study.walk import verdicts
 
     fault = recording.first_fault()
     if fault is not None:
@@ -157,12 +158,13 @@ def _find_bug(recording: Recording) -> int:
         )
         print("\n".join(wrapped(check.claim.claim, "  ")))
         return 1
-    for note in recording.notes:
-        print(note)
-    from minivae.study.walk import verdicts
-
-    print("\n".join(verdicts(recording)))
-    return 0
+    print("\n".join([*recording.notes, *verdicts(recording)]))
+    spoiled = [line for node in recording.ops for line in not_finite(node)]
+    if spoiled:
+        node = next(node for node in recording.ops if not_finite(node))
+        print(f"{node.name} = {node.op} is the first value that is not finite")
+        print(spoiled[0].strip())
+    return 1 if spoiled else 0
 
 
 def _diff(paths: tuple[Path, Path], tolerance: float | None) -> int:

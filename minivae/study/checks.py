@@ -88,9 +88,8 @@ def _check_rule(node: tensor.Node, position: int, name: str) -> Check:
             return check
         found.append(check)
     if not any(_finite(_moved_inputs(node, far, noise)) for far in NEARBY):
-        text = "the op's value is not finite, here and nearby: nothing to say"
-        claim = replace(found[0].claim, claim=text)
-        return replace(found[0], method="none", index=None, claim=claim)
+        reason = "the op's value is not finite, here and nearby"
+        return _silent("local", position, name, reason, found[0].claim.formula)
     return found[0]
 
 
@@ -164,6 +163,14 @@ def _broken(
     return Check(kind, position, "element", None, claim)
 
 
+def _silent(
+    kind: str, position: int, name: str, reason: str, formula: str = ""
+) -> Check:
+    """Return a check without a verdict."""
+    claim = Claim.compare(name, reason, np.nan, np.nan, np.inf, TOLERANCE, formula)
+    return Check(kind, position, "none", None, claim)
+
+
 # Global: the loss, replayed
 
 
@@ -173,6 +180,7 @@ def _globals(tape: Tape, run: Run, graph: Graph) -> dict[str, list[Check]]:
     if adjoints is None:
         return {}
     few = len(tape.steps) > MOST_REPLAYED  # then parameters only
+    whole_is_finite = bool(np.isfinite(run.values[tape.root]))
     visible = {place: name for name, place in tape.places.items()}
     found: dict[str, list[Check]] = {}
     for place, analytic in adjoints.items():
@@ -184,7 +192,10 @@ def _globals(tape: Tape, run: Run, graph: Graph) -> dict[str, list[Check]]:
             return tape.moved(run, place, moved)
 
         name = visible[place]
-        check = _compare("global", place[1], name, loss, value, analytic)
+        if whole_is_finite:
+            check = _compare("global", place[1], name, loss, value, analytic)
+        else:
+            check = _silent("global", place[1], name, "the loss is not finite")
         found.setdefault(tape.visible_id(place), []).append(check)
     return found
 
@@ -245,9 +256,7 @@ def _compare(
         )
     claim = _by_direction(name, phi, value, gradient, formula)
     if claim is None:
-        text = "a kink on every direction: nothing to say"
-        claim = Claim.compare(name, text, np.nan, np.nan, np.inf, TOLERANCE, formula)
-        return Check(kind, position, "none", None, claim)
+        return _silent(kind, position, name, "a kink on every direction", formula)
     if not claim.passed:
         some = np.linspace(0, value.size - 1, SAMPLE).astype(int)
         check = _by_element(

@@ -386,6 +386,12 @@ class Recording:
 
         return Tape(self).loss(changes)
 
+    def show(self) -> Any:
+        """Return what a notebook shows: the step as tables and text."""
+        from minivae.study.notebook import Shown
+
+        return Shown(self)
+
     def to_json(self) -> str:
         """Return the recording as JSON, whole arrays included."""
         from minivae.study.exact_json import dumps
@@ -395,6 +401,13 @@ class Recording:
     def save(self, path: str | Path) -> None:
         """Write the JSON to a file: all of it, or nothing."""
         write(Path(path), self.to_json().encode())
+
+    @classmethod
+    def loads(cls, text: str) -> Recording:
+        """Return the recording that `to_json` made the text of."""
+        from minivae.study.exact_json import loads
+
+        return loads(text)
 
     @classmethod
     def load(cls, path: str | Path) -> Recording:
