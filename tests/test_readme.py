@@ -21,7 +21,7 @@ def blocks(language: str = "") -> list[str]:
 
 def test_the_step_shown_is_the_step_printed() -> None:
     (shown,) = [block for block in blocks() if "μ̄ = L̄ μ" in block]
-    printed = done("step")
+    printed = done("step", "--plain")
     for part in shown.split("...\n"):
         assert part in printed
 
