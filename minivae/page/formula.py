@@ -25,7 +25,7 @@ from html import escape
 from typing import NamedTuple
 
 FUNCTIONS = {"log", "exp", "max", "min", "sign", "mean", "tanh", "relu"}
-NAMES = {"slope", "index", "part", "kl"}
+NAMES = {"slope", "index", "part", "kl", "lr"}
 WORDS = {
     *("a", "along", "and", "around", "axes", "axis", "back", "by", "copies", "each"),
     *("else", "end", "for", "from", "if", "image", "in", "new", "of", "or", "over"),
@@ -38,7 +38,7 @@ SUBSCRIPTS = dict(
 )
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ˡˣʸᶻⁿᵏᵀᵢ", "0123456789−+lxyznkTi", strict=True))
 HALVES = {"½": ("1", "2"), "¼": ("1", "4")}
-RELATIONS = {*"=<>≥≤≠∈→∼≈", "+=", "‖"}
+RELATIONS = {*"=<>≥≤≠∈→←∼≈", "+=", "‖"}
 SIGNS = {*"+−⋆·×"}
 FENCES = {"(": ")", "[": "]", "{": "}"}
 GREEK = "αβγδεζηθλμνξπρστφχψωΓΔΘΛΣΦΨΩℓ"
@@ -51,7 +51,7 @@ TOKEN = re.compile(
     rf"|(?P<greek>[{GREEK}][\u0302-\u0304]*)"
     rf"|(?P<sub>[{''.join(SUBSCRIPTS)}]+)"
     rf"|(?P<super>[{''.join(SUPERSCRIPTS)}]+)"
-    r"|(?P<sign>\+=|[-=<>≥≤≠∈→∼≈‖+−⋆·×/^_,()\[\]{}|√Σ∏#…½¼])"
+    r"|(?P<sign>\+=|[-=<>≥≤≠∈→←∼≈‖+−⋆·×/^_,()\[\]{}|√Σ∏#…½¼])"
 )
 
 

@@ -51,9 +51,10 @@ def page(
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Return files of this folder one after the other, as they stand between tags."""
+    """Return files of this folder one after the other, without their indentation."""
     files = ((FOLDER / name).read_text(encoding="utf-8") for name in names)
-    return "\n" + "\n".join(files)
+    lines = (line.strip() for file in files for line in file.splitlines())
+    return "\n" + "\n".join(line for line in lines if line)
 
 
 def _hash(text: str) -> str:

@@ -193,7 +193,7 @@ def _pill(leaf: Leaf, node: Node, again: bool) -> Pill:
     name = leaf.name.removeprefix(f"{node.module}.") if node.module else leaf.name
     if leaf.kind == "number":
         value = f"{leaf.value:.4g}".replace("-", "−")
-        name = value if _is_number(leaf.name) else f"{name} {value}"
+        name = value if _is_number(leaf.name.partition("#")[0]) else f"{name} {value}"
     return Pill(leaf.id, name, leaf.kind, again)
 
 
