@@ -1,8 +1,9 @@
 """Studying one training step: record it, then read it; or find where it goes wrong."""
 
+from minivae.study.checks import checked
 from minivae.study.fault import first_fault
 from minivae.study.plain import as_text
 from minivae.study.record import record
 from minivae.study.recording import Recording
 
-__all__ = ["Recording", "as_text", "first_fault", "record"]
+__all__ = ["Recording", "as_text", "checked", "first_fault", "record"]

@@ -10,7 +10,7 @@ import platform
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from minivae_kernels.devices import session
@@ -21,11 +21,13 @@ from minivae.distributions import NoiseLike
 from minivae.errors import UserError
 from minivae.optim import Optimizer
 from minivae.random import Noise
+from minivae.study.checks import checked
 from minivae.study.groups import grouped
 from minivae.study.listener import Listener
 from minivae.study.recording import Recording, Settings, Update
 from minivae.study.subject import Subject, borrowed
 from minivae.study.terms import table_of
+from minivae.study.tracing import traced
 from minivae.study.transcript import Copies, Transcript
 from minivae.study.updating import updated
 from minivae.tensor import Tensor, edge_of
@@ -40,7 +42,7 @@ def record(
     optimizer: Optimizer | None = None,
     *,
     dropout: Noise | None = None,
-    checks: bool = True,
+    checks: Literal["all", "local", "none"] = "all",
     fold: bool = False,
 ) -> Recording:
     """Train `model` for one step on `batch` and return all of it.
@@ -48,8 +50,9 @@ def record(
     `model` is an `Autoencoder`, or anything of which `study.subject` can get a loss.
     `noise` is ε as the model takes it, or a `Noise` to draw it from; not given, it is
     the first of seed 0. With an `optimizer` the model is left with its new parameters;
-    without, an Adam step is shown and taken back. `checks` compares every rule, and
-    every gradient, with finite differences. `fold` makes one node of each module, which
+    without, an Adam step is shown and taken back. `checks` compares every rule by
+    itself ("local"), and every gradient of the loss too ("all"), with finite
+    differences. `fold` makes one node of each module, which
     a graph of over 2,000 nodes must be.
 
     Raises `UserError` for a loss that is no scalar or needs no gradient, and for a
@@ -75,23 +78,29 @@ def record(
         for name in subject.arrays:
             transcript.give(name)
         with np.errstate(all="ignore"):
-            events, rungs = transcript.events(loss)
+            backward = transcript.events(loss)
         table = table_of(subject, terms, transcript) if terms is not None else None
-        update: Update | str = "no optimizer, no parameters: nothing was updated"
-        if optimizer is not None:
+        update: Update | str = backward.stopped
+        if not backward.stopped:
             update = updated(subject, optimizer, transcript, loss)
     recording = Recording(
         title=subject.title,
         settings=_settings(subject, loss),
         leaves=tuple(transcript.leaves),
-        nodes=tuple(replace(n, rule_rungs=rungs.get(n.id, ())) for n in nodes),
-        events=tuple(events),
+        nodes=tuple(
+            replace(node, rule_rungs=backward.rungs.get(node.id, ())) for node in nodes
+        ),
+        events=tuple(backward.events),
         loss=transcript.ref_of(edge_of(loss)),
         terms=table,
         update=update if isinstance(update, Update) else None,
         notes=() if isinstance(update, Update) else (update,),
     )
-    return grouped(recording)
+    recording = traced(subject, recording)
+    recording = grouped(recording)
+    if checks == "none":
+        return recording
+    return checked(recording, whole=checks == "all")
 
 
 def _check_size(nodes: int, fold: bool) -> None:

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from minivae import tensor
 from minivae.backend import Array
 from minivae.errors import UserError
 from minivae.study.recording import Leaf, Node, Recording, Ref, Value
-from minivae.tensor import Op
+from minivae.tensor import Op, Tensor
 
 Place: TypeAlias = tuple[str, int]
 """A value: the id of a leaf or node, and which of its outputs."""
@@ -34,12 +35,24 @@ class Step:
     inputs: tuple[Ref, ...]
     params: dict[str, Any]
 
+    @property
+    def outputs(self) -> int:
+        """How many values it makes."""
+        return 1 if self.op.outputs is None else len(self.op.outputs._fields)
+
 
 class Run(NamedTuple):
     """All values of a replay, by place, and what fused ops saved, by id."""
 
     values: dict[Place, Any]
     saved: dict[str, Any]
+
+
+class Graph(NamedTuple):
+    """The engine's leaves and nodes of a run, by id."""
+
+    leaves: dict[str, Tensor]
+    nodes: dict[str, tensor.Node]
 
 
 class Tape:
@@ -97,6 +110,22 @@ class Tape:
         return {recording.label(ref): self._place(ref) for ref in refs}
 
     @cached_property
+    def names(self) -> dict[str, str]:
+        """The names of all steps, those inside of folded nodes too, by id."""
+        found: dict[str, str] = {}
+        waiting = list(self.recording.nodes)
+        while waiting:
+            node = waiting.pop()
+            found[node.id] = node.name
+            waiting += node.steps if node.folded else ()
+        return found
+
+    def visible_id(self, place: Place) -> str:
+        """Return the id of the leaf or node, folded or not, that shows a value."""
+        shown = {inside: outside for outside, inside in self._aliases.items()}
+        return shown.get(place, place)[0]
+
+    @cached_property
     def after(self) -> dict[str, list[Step]]:
         """The steps that depend on a leaf or node, in order."""
         reached: dict[str, dict[int, Step]] = {}
@@ -129,19 +158,13 @@ class Tape:
         """Return the loss, after some changes."""
         return float(self.run(changes).values[self.root])
 
-    def moved(self, run: Run, place: Place, value: Any, to: str | None = None) -> Any:
-        """Return the loss of `run` with one value replaced; only what follows is redone.
-
-        With `to`, return all outputs of that step instead.
-        """
+    def moved(self, run: Run, place: Place, value: Any) -> float:
+        """Return the loss of `run` with one value replaced, what follows it redone."""
         values = _Overlay(run.values)
         values[place] = value
         for step in self.after.get(place[0], ()):
-            made, _ = self.apply(step, values)
-            values.update(made)
-            if step.id == to:
-                break
-        return values[self.root]
+            values.update(self.apply(step, values)[0])
+        return float(values[self.root])
 
     def apply(
         self, step: Step, values: Mapping[Place, Any]
@@ -154,6 +177,33 @@ class Tape:
             out, saved = op.forward(*inputs, **step.params), None
         several = out if op.outputs is not None else (out,)
         return {(step.id, i): value for i, value in enumerate(several)}, saved
+
+    def graph(self, run: Run) -> Graph:
+        """Return the tape that the engine would have made of a run."""
+        leaves: dict[str, Tensor] = {}
+        for leaf in self.recording.leaves:
+            if leaf.kind == "parameter":
+                value = run.values[leaf.id, 0]
+                leaves[leaf.id] = Tensor(value, requires_grad=True, name=leaf.name)
+        nodes: dict[str, tensor.Node] = {}
+        for step in self.steps:
+            edges: list[Any] = []
+            for ref in step.inputs:
+                source = nodes.get(ref.id) or leaves.get(ref.id)
+                edges.append((source, ref.output) if source is not None else None)
+            for name in step.op.constant:
+                edges[step.op.inputs.index(name)] = None
+            inputs = [self.input(ref, run.values) for ref in step.inputs]
+            out = [run.values[step.id, i] for i in range(step.outputs)]
+            nodes[step.id] = tensor.Node(
+                step.op,
+                inputs,
+                step.params,
+                out[0] if step.op.outputs is None else step.op.outputs(*out),
+                run.saved[step.id],
+                edges,
+            )
+        return Graph(leaves, nodes)
 
     @staticmethod
     def input(ref: Ref, values: Mapping[Place, Any]) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from minivae_kernels.family import heard
 
 from minivae import tensor
 from minivae.backend import Array, is_array, to_numpy
+from minivae.errors import UserError
 from minivae.study.listener import Listener, fresh, relative, rungs_of
 from minivae.study.recording import (
     Event,
@@ -49,6 +51,14 @@ class Copies:
         """Return copies of an op's outputs or their adjoints, one or several."""
         several = values if op.outputs is not None else (values,)
         return tuple(self.of(value) for value in several)
+
+
+class Backward(NamedTuple):
+    """The events, the kernels that rules ran by node, and why it ended early, if so."""
+
+    events: list[Event]
+    rungs: dict[str, tuple[str, ...]]
+    stopped: str
 
 
 class Transcript:
@@ -156,22 +166,27 @@ class Transcript:
         self.leaves.append(Leaf(id, name, kind, "", self.copies.of(value)))
         return Ref(id)
 
-    def events(self, loss: Tensor) -> tuple[list[Event], dict[str, tuple[str, ...]]]:
-        """Play the tape backward; return what happened, and the rules' kernels.
+    def events(self, loss: Tensor) -> Backward:
+        """Play the tape backward, and tell what happened.
 
-        Gradients are delivered to the leaves, as by `backward()`.
+        Gradients are delivered to the leaves, as by `backward()`. A rule that raises
+        ends it, and is no error here: what was wrong with it is for the checks.
         """
-        from minivae_kernels.family import heard
-
         found: list[Event] = []
+        steps: list[Any] = []
         rungs: dict[str, tuple[str, ...]] = {}
+        stopped = ""
         with heard() as calls:
-            steps = []
-            for step in tensor.backward_steps(loss):
-                steps.append(step)
-                if calls and not isinstance(step, Delivery):
-                    rungs[self.ids[step.node]] = rungs_of(calls)
-                    calls.clear()
+            try:
+                for step in tensor.backward_steps(loss):
+                    steps.append(step)
+                    if calls and not isinstance(step, Delivery):
+                        rungs[self.ids[step.node]] = rungs_of(calls)
+                        calls.clear()
+            except Exception as error:
+                if not steps and isinstance(error, UserError):
+                    raise  # of the engine: a leaf has changed
+                stopped = f"backward stopped at a {type(error).__name__}: {error}"
         sums: dict[Ref, tuple[int, Any]] = {}
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             if isinstance(step, Contribution):
@@ -181,7 +196,7 @@ class Transcript:
             elif isinstance(step, Unbroadcast):
                 arrives = (found[-1].gradient,)
                 found.append(self._event(step, arrives, step.gradient, True, sums))
-        return found, rungs
+        return Backward(found, rungs, stopped)
 
     def _event(
         self,

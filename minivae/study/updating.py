@@ -13,9 +13,11 @@ from minivae.tensor import Parameter, Tensor, no_grad
 
 
 def updated(
-    subject: Subject, optimizer: Optimizer, transcript: Transcript, loss: Tensor
+    subject: Subject, optimizer: Optimizer | None, transcript: Transcript, loss: Tensor
 ) -> Update | str:
     """Take the step; return what it did, or why there was none."""
+    if optimizer is None:
+        return "no parameters of an optimizer: nothing was updated"
     moved = [p for p in optimizer.parameters if p.grad is not None]
     values = [to_numpy(p.data).copy() for p in moved]
     gradients = [to_numpy(p.grad).copy() for p in moved]
