@@ -68,12 +68,11 @@ def _entry(array: Array) -> dict[str, Any]:
     }
     if array.size <= WHOLE:
         return {**entry, "data": _text(numbers)}
-    table = flat(numbers)
     return {
         **entry,
         "stats": statistics(array),
-        "picture": _picture(table),
-        "corners": _corners(table),
+        "picture": _picture(_tiles(numbers)),
+        "corners": _corners(flat(numbers)),
     }
 
 
@@ -87,6 +86,14 @@ def _text(numbers: Array) -> str:
 def flat(array: Array) -> Array:
     """Return an array as rows and columns: the last axis, and all others before it."""
     return array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+
+
+def _tiles(array: Array) -> Array:
+    """Return images (N, C, H, W) with the channels side by side; all else flat."""
+    if array.ndim != 4:
+        return flat(array)
+    N, C, H, W = array.shape
+    return array.transpose(0, 2, 1, 3).reshape(N * H, C * W)
 
 
 def _picture(table: Array) -> dict[str, Any]:

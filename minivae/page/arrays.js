@@ -8,7 +8,7 @@ function h(tag, properties = {}, ...children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((c) => c !== null && c !== undefined));
+  element.append(...children.flat().filter((c) => c || c === 0));
   return element;
 }
 
@@ -110,13 +110,26 @@ function bracketed(index) {
   return index.length ? `[${index.join(", ")}]` : "";
 }
 
-/* Rows and columns: the last axis, and all others before it. */
+/* How an array lies on paper: images (N, C, H, W) with the channels side by side, rows
+   n,h and columns c,w; all else with the last axis across and the others down. */
 function gridOf(shape) {
+  const [N, C, H, W] = shape;
+  if (shape.length === 4 && C > 1 && C * W <= MOST_ACROSS) {
+    return {
+      rows: N * H, columns: C * W, words: "rows n,h, columns c,w",
+      place: (i, j) => ((Math.floor(i / H) * C + Math.floor(j / W)) * H + (i % H)) * W + (j % W),
+      rowHead: (i) => `${Math.floor(i / H)},${i % H}`, columnHead: (j) => `${Math.floor(j / W)},${j % W}`,
+    };
+  }
   const columns = shape.length ? shape.at(-1) : 1;
-  return { rows: columns ? sizeOf(shape) / columns : 0, columns };
+  return {
+    rows: columns ? sizeOf(shape) / columns : 0, columns, words: "",
+    place: (i, j) => i * columns + j,
+    rowHead: (i) => indexAt(i * columns, shape).slice(0, -1).join(","), columnHead: (j) => String(j),
+  };
 }
 
-const TABLE_CELLS = 64, CORNER = 8, TINTS = 3;
+const TABLE_CELLS = 64, MOST_ACROSS = 16, CORNER = 8, TINTS = 3;
 
 /* Seven tints from −3 to 3 by the size of a number, beside the largest of its array. */
 function tint(number, most) {
@@ -134,7 +147,7 @@ function tint(number, most) {
 function arrayView(array, options) {
   const { rows, columns } = gridOf(array.shape);
   if (!rows || !columns) return h("p", { class: "note" }, `${options.name} is empty`);
-  const small = array.data && array.data.length <= TABLE_CELLS && columns <= 16;
+  const small = array.data && array.data.length <= TABLE_CELLS && columns <= MOST_ACROSS;
   const body = small
     ? arrayTable(array, { ...options, top: 0, left: 0, rows, columns })
     : cornerView(array, options);
@@ -160,17 +173,16 @@ function arrayTable(array, { name, was, chosen, choose, lit, top, left, rows, co
   const grid = gridOf(array.shape);
   const isScalar = array.shape.length === 0;
   const head = Array.from({ length: columns }, (_, j) =>
-    h("th", { scope: "col" }, isScalar ? "value" : left + j));
+    h("th", { scope: "col" }, isScalar ? "value" : grid.columnHead(left + j)));
   const body = Array.from({ length: rows }, (_, i) => {
-    const before = indexAt((top + i) * grid.columns, array.shape).slice(0, -1);
     const cells = Array.from({ length: columns }, (_, j) => {
-      const place = (top + i) * grid.columns + left + j;
+      const place = grid.place(top + i, left + j);
       const number = corner ? corner.data[i * columns + j] : array.data[place];
       return cellOf(number, { most, place, was: was?.data?.[place], chosen, choose, lit });
     });
-    return h("tr", {}, h("th", { scope: "row" }, before.length ? before.join(",") : name), cells);
+    return h("tr", {}, h("th", { scope: "row" }, grid.rowHead(top + i) || name), cells);
   });
-  const caption = h("caption", {}, h("b", {}, name), ` ${shapeText(array.shape)}`);
+  const caption = h("caption", {}, h("b", {}, name), ` ${shapeText(array.shape)}`, grid.words && h("small", {}, ` ${grid.words}`));
   const wide = columns > 3;
   return h("div", { class: "scroll", ...(wide && { tabindex: 0, role: "region", "aria-label": `${name} as a table` }) },
     h("table", { class: "cells" }, caption, h("thead", {}, h("tr", {}, h("td", {}), head)), h("tbody", {}, body)));
@@ -186,7 +198,7 @@ function cellOf(number, { most, place, was, chosen, choose, lit }) {
     h("span", { class: "hidden" }, ` moved, was ${shown(was)}`)) : null;
   return h("td", {
     class: classes.filter(Boolean).join(" "), title: moved ? `was ${shown(was)}` : String(number),
-    "data-place": place, onclick: choose && (() => choose(place)), "aria-current": place === chosen && "true",
+    "data-place": place, "data-value": number, onclick: choose && (() => choose(place)), "aria-current": place === chosen && "true",
   }, shown(number), mark);
 }
 
@@ -248,9 +260,21 @@ function pictureOf(array, name) {
   return canvas;
 }
 
+/* All cells of a small array; of images one map beside the other, by channel. */
 function wholePicture(array) {
-  const { rows, columns } = gridOf(array.shape);
-  return { rows, columns, most: largest(array), data: array.data };
+  const { rows, columns, place } = tilesOf(array.shape);
+  const data = Float64Array.from({ length: rows * columns }, (_, cell) =>
+    array.data[place(Math.floor(cell / columns), cell % columns)]);
+  return { rows, columns, most: largest(array), data };
+}
+
+function tilesOf(shape) {
+  if (shape.length !== 4) return gridOf(shape);
+  const [N, C, H, W] = shape;
+  return {
+    rows: N * H, columns: C * W,
+    place: (i, j) => ((Math.floor(i / H) * C + Math.floor(j / W)) * H + (i % H)) * W + (j % W),
+  };
 }
 
 /* A colour of the style sheet, #rrggbb, as three numbers. */

@@ -119,17 +119,18 @@ function backwardCard(page, event, number) {
   const kicker = `${WORDS.backward} ${number + 1} of ${step.events.length} · ${eventWords(step, event)}`;
   if (event.kind === "unbroadcast") return unbroadcastCard(page, event, number, heading(kicker, ...title));
   const [name, rule, source] = node.rules[event.position] ?? node.rules[0];
+  const alone = event.adds && step.contributions(event) === 1;
   return h("div", {},
     heading(kicker, ...title),
-    h("p", { class: "call" }, `the rule of ${node.op} for its input ${name}`),
+    h("p", { class: "call" }, `The rule of ${node.op} for its input ${name}. A bar over a letter says: the derivative of the loss by it.`),
     h("div", { class: "rule" },
       h("div", { class: "formula" }, formula(rule)),
       sourceView(step, source, "the rule ")),
     h("section", { class: "flow" },
       live.upstream.map((g, i) => flowPart(page, "arrives", adjointName(step.label([node.id, i])), g, was.upstream[i])),
       h("span", { class: "flow-sign", "aria-hidden": "true" }, "→"),
-      flowPart(page, "leaves", event.adds ? `to ${adjointName(step.label(ref))}` : "before it is summed", live.gradient, was.gradient)),
-    event.adds ? sumView(page, event, number) : h("p", { class: "note" },
+      flowPart(page, "leaves", event.adds ? `to ${adjointName(step.label(ref))}` : "before it is summed", live.gradient, was.gradient, alone && pickerOf(page, event, live.gradient))),
+    event.adds ? sumView(page, event, number, alone) : h("p", { class: "note" },
       `${step.label(ref)} was repeated to this shape by broadcasting; the next step sums it back.`),
     checksView(page, node, event),
     rungsView(node.ruleRungs, "Its rules ran"));
@@ -141,8 +142,14 @@ function eventWords(step, event) {
   return count > 1 && event.adds ? `contribution ${event.count} of ${count}` : "one contribution";
 }
 
-function flowPart(page, title, name, array, was) {
-  return h("div", {}, h("h3", {}, title), arrayView(array, { name, was: was?.data && was }));
+function flowPart(page, title, name, array, was, picker) {
+  return h("div", {}, h("h3", {}, title), arrayView(array, { name, was: was?.data && was, ...picker }));
+}
+
+/* The element of a receiver's adjoint that is looked at, and how to pick another. */
+function pickerOf(page, event, array) {
+  const ref = [event.receiver, event.output];
+  return { chosen: page.chosen(`adjoint ${ref}`, array), choose: (place) => page.follow(ref, place) };
 }
 
 function unbroadcastCard(page, event, number, title) {
@@ -159,13 +166,13 @@ function unbroadcastCard(page, event, number, title) {
 }
 
 /* What the receiver's adjoint has come to: every contribution so far, and the sum. */
-function sumView(page, event, number) {
+function sumView(page, event, number, alone = false) {
   const { step } = page;
   const ref = [event.receiver, event.output], key = `adjoint ${ref}`, label = adjointName(step.label(ref));
   const live = step.now.events[number].total, was = step.recorded.events[number].total;
   if (!live) return null;
   const all = step.contributions(event);
-  const chosen = page.chosen(key, live);
+  const { chosen, choose } = pickerOf(page, event, live);
   const so = step.events.slice(0, number + 1).map((e, i) => [e, i]).filter(([e]) => e.adds && sameReceiver(e, event));
   const words = all === 1 ? "This is all that reaches it."
     : event.count < all ? `${event.count} of ${all} contributions: the sum is not complete yet.` : `All ${all} contributions are in.`;
@@ -174,8 +181,8 @@ function sumView(page, event, number) {
       h("span", {}, factor(step.now.events[i].gradient.data[chosen]), h("small", {}, ` from ${step.byId.get(e.sender).name}`)))),
     " = ", h("b", {}, shown(live.data[chosen])))) : null;
   return h("section", { class: "total" },
-    h("h3", {}, `${label} so far`), h("p", { class: "note" }, words),
-    arrayView(live, { name: label, was: was.data && was, chosen, choose: (place) => page.follow(ref, place) }),
+    !alone && h("h3", {}, `${label} so far`), h("p", { class: "note" }, words),
+    !alone && arrayView(live, { name: label, was: was.data && was, chosen, choose }),
     sum,
     live.data && h("p", {}, h("button", { type: "button", class: "quiet", "data-focus": `follow ${key}`,
       onclick: () => page.follow(ref, chosen ?? 0, true) }, `Why is ${label}${bracketed(indexAt(chosen ?? 0, live.shape))} = ${shown(live.data[chosen ?? 0])}?`)));
@@ -225,7 +232,7 @@ function updateCard(page, parameter, number) {
     h("section", { class: "flow" },
       flowPart(page, "value", parameter.name, read(parameter.value)),
       h("span", { class: "flow-sign", "aria-hidden": "true" }, "→"),
-      flowPart(page, "new value", parameter.name, read(parameter.newValue), read(parameter.value))),
+      flowPart(page, "new value", parameter.name, read(parameter.newValue))),
     h("section", {}, h("h3", {}, "Its gradient"), arrayView(read(parameter.gradient), { name: adjointName(parameter.name) })),
     states.length ? h("details", { class: "open" }, h("summary", {}, "The optimizer's state"), states) : null,
     step.isChanged ? h("p", { class: "note" }, "The update is as recorded: “what if” redoes the loss and its gradients.") : null,

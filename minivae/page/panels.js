@@ -186,7 +186,8 @@ function makeWhatIf(page, root) {
   const { step } = page;
   const why = whyNotWhatIf(step);
   const rank = (leaf) => (leaf.name === "beta" ? 1 : ["noise", "", "input"].indexOf(leaf.kind));
-  const leaves = step.leaves.filter((leaf) => rank(leaf) >= 0).sort((a, b) => rank(a) - rank(b));
+  const isUsed = (leaf) => step.nodes.some((node) => node.inputs.some(([id]) => id === leaf.id));
+  const leaves = step.leaves.filter((leaf) => rank(leaf) >= 0 && isUsed(leaf)).sort((a, b) => rank(a) - rank(b));
   if (why || !leaves.length) {
     root.replaceChildren(h("p", { class: "note" }, why || "This step has no noise, beta or image to change."));
     return;
@@ -197,6 +198,7 @@ function makeWhatIf(page, root) {
   const number = h("input", { type: "number", step: "any" }), range = h("input", { type: "range", step: "any" });
   const reset = h("button", { type: "button", class: "quiet", onclick: () => { step.restore(); pickElement(); page.changed(); say(); } }, "Back to the recorded step");
   const leaf = () => leaves[which.selectedIndex];
+  const isBinary = () => step.nodes.some((node) => node.op === "bernoulli_nll" && node.inputs[1][0] === leaf().id);
   const values = () => step.now.values.get(leaf().id)[0];
 
   function pick() {
@@ -211,15 +213,21 @@ function makeWhatIf(page, root) {
     const span = { noise: [-3, 3], input: [0, 1] }[leaf().kind] ?? [0, 10];
     const now = values().data[element.selectedIndex];
     const [low, high] = [Math.min(span[0], Math.floor(now)), Math.max(span[1], Math.ceil(now))];
-    Object.assign(range, { min: low, max: high });
+    const binary = isBinary();
+    Object.assign(range, { min: low, max: high, step: binary ? 1 : "any" });
+    number.step = range.step;
     number.value = range.value = now;
     const off = leaf().traced ? "" : "The model uses this outside of the tape: a replay would not be what it computes.";
     for (const control of [number, range, element]) control.disabled = Boolean(off);
-    status.textContent = off;
+    status.textContent = off || (binary ? "A Bernoulli likelihood: pixels are 0 or 1." : "");
   }
 
   function set(value) {
     if (!Number.isFinite(value)) return;
+    if (isBinary() && value !== 0 && value !== 1) {
+      status.textContent = "A Bernoulli likelihood: pixels are 0 or 1.";
+      return;
+    }
     step.change(leaf().id, element.selectedIndex, value);
     page.changed();
     say();

@@ -28,9 +28,9 @@ SCRIPTS = (
 )
 STYLES = ("style.css", "player.css", "step.css")
 SCRIPTLESS = (
-    '<h2 id="card-title">Step by step</h2><noscript><p class="note">Stepping through the '
-    "graph takes a script, and scripts are off here. The table of the loss and the "
-    "gradients of all parameters stand without.</p></noscript>"
+    '<h2 id="card-title">Step by step</h2><noscript><p class="note">To step '
+    "through the graph takes a script, and scripts are off here. The table of the loss "
+    "and the gradients of all parameters stand without.</p></noscript>"
 )
 LISTED = 64  # cells of an array that is written out without scripts
 DIRECTIONS = {"wide": True, "tall": False}
@@ -109,12 +109,12 @@ def _header(recording: Recording) -> str:
     )
     notes = "".join(kit.paragraph(note, "note") for note in recording.notes)
     return (
-        "<header>"
+        "<header><div>"
         + kit.paragraph("minivae: one training step, taken apart", "eyebrow")
         + f"<h1>One training step of {article} {escape(name)}</h1>"
         + kit.paragraph(_lead(recording), "lead")
         + _verdict(recording)
-        + f'<dl class="facts">{cells}</dl>{notes}</header>'
+        + f'{notes}</div><dl class="facts">{cells}</dl></header>'
     )
 
 
@@ -185,7 +185,7 @@ def _graph(recording: Recording, graph: Graph, drawings: list[str]) -> str:
         for name, words in (
             ("current", "here"),
             ("done", "computed"),
-            ("waiting", "not yet computed"),
+            ("waiting", "not yet"),
             ("reached", "has a gradient"),
         )
     )
