@@ -327,8 +327,9 @@ def test_the_accessibility_tree_has_formulas_and_tables(
         assert roles >= {
             *("MathMLMath", "table", "columnheader", "rowheader", "slider", "status")
         }
-        sliders = [n for n in tree if n.get("role", {}).get("value") == "slider"]
-        assert any("Step 29 of" in json.dumps(slider) for slider in sliders)
+        slider = seen.page.get_by_role("slider", name="Step", exact=True)
+        text = slider.get_attribute("aria-valuetext")
+        assert text.startswith("Step 29 of 48, backward: z sends to logvar")
 
 
 @pytest.mark.needs("browser")
@@ -507,6 +508,10 @@ def test_what_if_has_the_gradients_and_the_table_of_another_step(
                 assert close(found[-1], event.total), event
         for i, row in enumerate(other.terms.cells):
             for j, cell in enumerate(row):
+                weighed = other.terms.columns[j].kind in ("weighted", "total")
+                if case == "capacity" and weighed:
+                    assert seen.text(f"td[data-cell='{i},{j}'] button") == "–"
+                    continue
                 text = seen.text(f"td[data-cell='{i},{j}'] button").split("▲")[0]
                 assert text.split("▼")[0].strip() == step.number(cell.value)
 

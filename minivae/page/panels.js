@@ -23,24 +23,33 @@ function makeTerms(page, root) {
     }
     for (const td of means) {
       const column = Number(td.dataset.mean), was = asNumber(terms.means[column]);
-      const mean = numbers ? numbers.reduce((sum, r) => sum + r[column], 0) / numbers.length : was;
+      const mean = numbers ? meanNow(page.step, numbers, column) : was;
       setMoved(td, td, mean, was);
     }
   }
   return { refresh };
 }
 
+/* A mean that the images do not give is the loss, which the graph has. */
+function meanNow(step, numbers, column) {
+  const loss = step.valuesOf(step.loss[0])[step.loss[1]].data[0];
+  if (step.terms.kinds[column] === "total") return loss;
+  return numbers.reduce((sum, row) => sum + row[column], 0) / numbers.length;
+}
+
+/* Write a number, marked if it moved; NaN is one that the page does not compute. */
 function setMoved(td, holder, number, was) {
   const moved = hasMoved(number, was);
   td.classList.toggle("moved", moved);
-  td.title = moved ? `was ${shown(was)}` : "";
-  holder.replaceChildren(shown(number), moved ? h("span", { class: "mark" }, number > was ? "▲" : "▼",
+  td.title = Number.isNaN(number) ? "not recomputed by image" : moved ? `was ${shown(was)}` : "";
+  holder.replaceChildren(Number.isNaN(number) ? "–" : shown(number), moved ? h("span", { class: "mark" }, number > was ? "▲" : "▼",
     h("span", { class: "hidden" }, ` moved, was ${shown(was)}`)) : "");
 }
 
-/* The table again from the values as they are now: recon and KL by image and latent. */
+/* The table again from the values as they are now: recon and KL by image and latent.
+   How an objective other than recon + beta KL weighs each image is not known here. */
 function termsNow(step) {
-  const { kinds, cells, weight } = step.terms;
+  const { kinds, cells } = step.terms, weight = step.terms.weight ?? NaN;
   const head = (kind) => {
     const column = kinds.indexOf(kind);
     return column < 0 ? null : step.byId.get(cells[0][column][1][0]);
@@ -77,11 +86,6 @@ function byLatent(step, node) {
 function rowsOf(array) {
   const columns = array.shape.at(-1);
   return Array.from({ length: array.data.length / columns }, (_, i) => array.data.slice(i * columns, (i + 1) * columns));
-}
-
-/* Why the loss of a changed step has no table by image, or "" if it has. */
-function whyNoTerms(step) {
-  return step.terms && step.terms.weight === null ? "This objective weighs the KL in a way that the page does not recompute by image." : "";
 }
 
 // One number, followed back
