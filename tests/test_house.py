@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {"minivae": ROOT / "minivae", "minivae_kernels": ROOT / "kernels"}
 
 LAYERS = [
-    ["minivae_kernels", "errors", "backend"],
+    ["minivae_kernels", "errors", "files", "backend"],
     ["tensor"],
     ["random", "ops"],
     ["gradcheck"],

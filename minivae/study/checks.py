@@ -30,7 +30,8 @@ from minivae.tensor import Op, Tensor
 MOST_ELEMENTS = {"local": 256, "global": 64}  # of an array that is moved one by one
 DIRECTIONS = 4
 SAMPLE = 64  # elements to look for a culprit among
-NEARBY = (0.0, 0.1, 1.0)  # how far from the values of the step, in their own size
+NEARBY = (0.0, 0.1, 1.0)  # how far from the values of the step; at 1, elsewhere
+MOST_REPLAYED = 500  # ops of a graph in which every node's value is moved
 
 Scalar = Callable[[Array], float]
 
@@ -43,24 +44,20 @@ def checked(recording: Recording, *, whole: bool = True) -> Recording:
         graph = tape.graph(run)
         local = {step.id: list(_local(tape, step, graph)) for step in tape.steps}
         all_round = _globals(tape, run, graph) if whole else {}
+
+    def with_checks(node: Node) -> Node:
+        mine = (*local.get(node.id, ()), *all_round.get(node.id, ()))
+        steps = tuple(map(with_checks, node.steps)) if node.folded else node.steps
+        return replace(node, checks=mine, steps=steps)
+
     return replace(
         recording,
         leaves=tuple(
             replace(leaf, checks=tuple(all_round.get(leaf.id, ())))
             for leaf in recording.leaves
         ),
-        nodes=tuple(
-            replace(node, checks=(*_of(node, local), *all_round.get(node.id, ())))
-            for node in recording.nodes
-        ),
+        nodes=tuple(map(with_checks, recording.nodes)),
     )
-
-
-def _of(node: Node, local: dict[str, list[Check]]) -> list[Check]:
-    """Return the local checks of a node; of a folded one, those of its steps."""
-    if not node.folded:
-        return local[node.id]
-    return [check for step in node.steps for check in _of(step, local)]
 
 
 # Local: one rule by itself
@@ -90,7 +87,16 @@ def _check_rule(node: tensor.Node, position: int, name: str) -> Check:
         if check.claim.passed or _tells(check.claim):
             return check
         found.append(check)
+    if not any(_finite(_moved_inputs(node, far, noise)) for far in NEARBY):
+        reason = "the op's value is not finite, here and nearby"
+        return _silent("local", position, name, reason, found[0].claim.formula)
     return found[0]
+
+
+def _finite(node: tensor.Node) -> bool:
+    """Tell whether all outputs of a node are finite numbers."""
+    outs = node.out if node.op.outputs is not None else (node.out,)
+    return all(np.isfinite(out).all() for out in outs)
 
 
 def _tells(claim: Claim) -> bool:
@@ -104,10 +110,9 @@ def _moved_inputs(node: tensor.Node, far: float, noise: Noise) -> tensor.Node:
     for i, edge in enumerate(node.edges):
         if edge is not None and far:
             value = np.asarray(inputs[i], np.float64)
-            value = np.where(np.isfinite(value), value, 1.0)
             step = noise.normal(value.shape, np.float64)
-            size = np.abs(value) if far < 1 else 1.0
-            inputs[i] = value + far * size * step
+            near = np.where(np.isfinite(value), value, 1.0) * (1 + far * step)
+            inputs[i] = near if far < 1 else 0.5 + np.abs(step)  # where log has a value
     if not far:
         return node
     if node.op.forward_with_saves:
@@ -158,6 +163,14 @@ def _broken(
     return Check(kind, position, "element", None, claim)
 
 
+def _silent(
+    kind: str, position: int, name: str, reason: str, formula: str = ""
+) -> Check:
+    """Return a check without a verdict."""
+    claim = Claim.compare(name, reason, np.nan, np.nan, np.inf, TOLERANCE, formula)
+    return Check(kind, position, "none", None, claim)
+
+
 # Global: the loss, replayed
 
 
@@ -166,10 +179,12 @@ def _globals(tape: Tape, run: Run, graph: Graph) -> dict[str, list[Check]]:
     adjoints = _adjoints(tape, graph)
     if adjoints is None:
         return {}
+    few = len(tape.steps) > MOST_REPLAYED  # then parameters only
+    whole_is_finite = bool(np.isfinite(run.values[tape.root]))
     visible = {place: name for name, place in tape.places.items()}
     found: dict[str, list[Check]] = {}
     for place, analytic in adjoints.items():
-        if place not in visible:
+        if place not in visible or (few and place[0] not in graph.leaves):
             continue
         value = np.asarray(run.values[place], np.float64)
 
@@ -177,7 +192,10 @@ def _globals(tape: Tape, run: Run, graph: Graph) -> dict[str, list[Check]]:
             return tape.moved(run, place, moved)
 
         name = visible[place]
-        check = _compare("global", place[1], name, loss, value, analytic)
+        if whole_is_finite:
+            check = _compare("global", place[1], name, loss, value, analytic)
+        else:
+            check = _silent("global", place[1], name, "the loss is not finite")
         found.setdefault(tape.visible_id(place), []).append(check)
     return found
 
@@ -238,9 +256,7 @@ def _compare(
         )
     claim = _by_direction(name, phi, value, gradient, formula)
     if claim is None:
-        text = "a kink on every direction: nothing to say"
-        claim = Claim.compare(name, text, np.nan, np.nan, np.inf, TOLERANCE, formula)
-        return Check(kind, position, "kink", None, claim)
+        return _silent(kind, position, name, "a kink on every direction", formula)
     if not claim.passed:
         some = np.linspace(0, value.size - 1, SAMPLE).astype(int)
         check = _by_element(
@@ -285,7 +301,7 @@ def _by_element(
     claim = verdict(name, analytic, numeric, labels, TOLERANCE)
     claim = replace(claim, claim=claim.claim + aside, formula=formula)
     if not numeric.conclusive:
-        return Check(kind, position, "kink", None, claim)
+        return Check(kind, position, "none", None, claim)
     return Check(kind, position, method, indices[numeric.worst(analytic)], claim)
 
 

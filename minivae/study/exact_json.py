@@ -23,8 +23,6 @@ import base64
 import binascii
 import json
 import math
-import os
-import tempfile
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -110,26 +108,6 @@ def dumps(recording: Recording) -> str:
         for key, value in whole.items()
     )
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def save(recording: Recording, path: Path) -> None:
-    """Write a recording to a file: all of it, or nothing."""
-    text = dumps(recording)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 # Reading

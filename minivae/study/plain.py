@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
 
 import numpy as np
 
 from minivae.study.recording import (
-    Check,
     Event,
-    Leaf,
     Node,
     ParameterUpdate,
     Recording,
@@ -82,13 +79,21 @@ def forward(recording: Recording, number: int, node: Node) -> list[str]:
     lines = textwrap.wrap(
         call, WIDTH, initial_indent=f"{number:>3}  ", subsequent_indent=INDENT + "    "
     )
-    lines += wrapped(f"{node.formula}    {node.source}", INDENT)
-    for rung in node.rungs:
-        lines += wrapped(f"kernel {rung}", INDENT)
+    lines += wrapped(node.formula, INDENT)
+    if node.source.line:
+        lines += code(f"{node.source}  {node.source.text}")
+    if node.rungs:
+        lines += wrapped(f"kernels {', '.join(node.rungs)}", INDENT)
     for output in node.outputs:
         label = f"{node.name}.{output.name} " if len(node.outputs) > 1 else ""
         lines.append(numbers(output.value, label))
     return lines + not_finite(node)
+
+
+def code(text: str) -> list[str]:
+    """Return a line of code, cut to the width."""
+    room = WIDTH - len(INDENT)
+    return [INDENT + (text if len(text) <= room else text[: room - 4] + " ...")]
 
 
 def not_finite(node: Node) -> list[str]:
@@ -199,30 +204,23 @@ def verdict(recording: Recording) -> list[str]:
 
 def checks(recording: Recording) -> list[str]:
     """Return the verdict of all checks, and each one that failed."""
-    found = list(_checks(recording))
-    if not found:
-        return []
     lines = heading("CHECKS", "every gradient beside a difference quotient")
     for kind, meaning in (
         ("local", "rules, each by itself under a random upstream"),
         ("global", "gradients of the loss, by moving a value and replaying"),
     ):
-        mine = [(item, check) for item, check in found if check.kind == kind]
-        wrong = [pair for pair in mine if not pair[1].claim.passed]
-        if mine:
-            worst = max(check.claim.error for _, check in mine)
-            lines += wrapped(
-                f"{len(mine)} {meaning}: {len(wrong)} wrong, worst relative error "
-                f"{worst:.1e}"
-            )
-        for _, check in wrong:
+        mine = [check for _, check in recording.checks(kind)]
+        told = [check for check in mine if check.method != "none"]
+        wrong = [check for check in mine if check.failed]
+        if told:
+            worst = max(check.claim.error for check in told)
+            text = f"{len(mine)} {meaning}: {len(wrong)} wrong"
+            if len(told) < len(mine):
+                text += f", {len(mine) - len(told)} without a verdict"
+            lines += wrapped(f"{text}; worst relative error {worst:.1e}")
+        for check in wrong:
             lines += wrapped(f"WRONG {check.claim.name}: {check.claim.claim}", "  ")
-    return lines
-
-
-def _checks(recording: Recording) -> Iterator[tuple[Leaf | Node, Check]]:
-    for item in recording.items:
-        yield from ((item, check) for check in item.checks)
+    return lines if len(lines) > 4 else []
 
 
 def element(name: str, index: tuple[int, ...]) -> str:

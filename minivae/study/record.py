@@ -22,6 +22,7 @@ from minivae.errors import UserError
 from minivae.optim import Optimizer
 from minivae.random import Noise
 from minivae.study.checks import checked
+from minivae.study.fold import folded
 from minivae.study.groups import grouped
 from minivae.study.listener import Listener
 from minivae.study.recording import Recording, Settings, Update
@@ -80,27 +81,30 @@ def record(
         with np.errstate(all="ignore"):
             backward = transcript.events(loss)
         table = table_of(subject, terms, transcript) if terms is not None else None
+        recording = Recording(
+            title=subject.title,
+            settings=_settings(subject, loss),
+            leaves=tuple(transcript.leaves),
+            nodes=tuple(
+                replace(node, rule_rungs=backward.rungs.get(node.id, ()))
+                for node in nodes
+            ),
+            events=tuple(backward.events),
+            loss=transcript.ref_of(edge_of(loss)),
+            terms=table,
+        )
+        recording = traced(subject, recording)
         update: Update | str = backward.stopped
         if not backward.stopped:
             update = updated(subject, optimizer, transcript, loss)
-    recording = Recording(
-        title=subject.title,
-        settings=_settings(subject, loss),
-        leaves=tuple(transcript.leaves),
-        nodes=tuple(
-            replace(node, rule_rungs=backward.rungs.get(node.id, ())) for node in nodes
-        ),
-        events=tuple(backward.events),
-        loss=transcript.ref_of(edge_of(loss)),
-        terms=table,
-        update=update if isinstance(update, Update) else None,
-        notes=() if isinstance(update, Update) else (update,),
-    )
-    recording = traced(subject, recording)
+    if isinstance(update, Update):
+        recording = replace(recording, update=update)
+    else:
+        recording = replace(recording, notes=(update,))
     recording = grouped(recording)
-    if checks == "none":
-        return recording
-    return checked(recording, whole=checks == "all")
+    if checks != "none":
+        recording = checked(recording, whole=checks == "all")
+    return folded(recording) if fold else recording
 
 
 def _check_size(nodes: int, fold: bool) -> None:

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 
 from minivae.backend import Array
 from minivae.errors import UserError
+from minivae.files import write
 from minivae.gradcheck import Claim
 
 FORMAT, VERSION = "minivae step", 2
@@ -98,7 +99,8 @@ class Check:
 
     method "element": every element was moved, `index` is the worst. "sample": some
     elements were. "projection": only random directions were, and there is no index.
-    "kink": too many elements lie where no derivative exists; that is no failure.
+    "none": nothing could be compared, which is no failure; `claim.claim` says why: too
+    many elements on kinks, where no derivative exists, or values that are not finite.
     `claim.measured` is the analytic number, `claim.exact` the numeric one.
     """
 
@@ -111,7 +113,7 @@ class Check:
     @property
     def failed(self) -> bool:
         """Whether two numbers differ, or a rule cannot be run."""
-        return not self.claim.passed and self.method != "kink"
+        return not self.claim.passed and self.method != "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,16 +349,23 @@ class Recording:
                 return event.total
         return None
 
+    @property
+    def ops(self) -> Iterator[Node]:
+        """Every op in the order of execution, those inside of folded nodes too."""
+        for node in self.nodes:
+            yield from node.steps if node.folded else (node,)
+
     def checks(self, kind: str) -> Iterator[tuple[Leaf | Node, Check]]:
         """Yield every check of a kind with what it is of, in the order of execution."""
-        for item in self.items:
+        items: tuple[Leaf | Node, ...] = (*self.leaves, *self.ops)
+        for item in items:
             for check in item.checks:
                 if check.kind == kind:
                     yield item, check
 
     def first_fault(self) -> tuple[Node, Check] | None:
-        """Return the first node of which a rule fails by itself, and how."""
-        for node in self.nodes:
+        """Return the first op of which a rule fails by itself, and how."""
+        for node in self.ops:
             for check in node.failed("local"):
                 return node, check
         return None
@@ -377,6 +386,12 @@ class Recording:
 
         return Tape(self).loss(changes)
 
+    def show(self) -> Any:
+        """Return what a notebook shows: the step as tables and text."""
+        from minivae.study.notebook import Shown
+
+        return Shown(self)
+
     def to_json(self) -> str:
         """Return the recording as JSON, whole arrays included."""
         from minivae.study.exact_json import dumps
@@ -384,10 +399,15 @@ class Recording:
         return dumps(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON to a file, replaced in one go."""
-        from minivae.study.exact_json import save
+        """Write the JSON to a file: all of it, or nothing."""
+        write(Path(path), self.to_json().encode())
 
-        save(self, Path(path))
+    @classmethod
+    def loads(cls, text: str) -> Recording:
+        """Return the recording that `to_json` made the text of."""
+        from minivae.study.exact_json import loads
+
+        return loads(text)
 
     @classmethod
     def load(cls, path: str | Path) -> Recording:

@@ -10,6 +10,8 @@ the loss came from. An `nn.Module` names them; others may give each tensor a `na
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,3 +168,23 @@ def borrowed(parameters: Sequence[Parameter]) -> Iterator[None]:
         for parameter, data, grad, slot, place in before:
             parameter.data, parameter.grad = data, grad
             parameter.slot, parameter.place = slot, place
+
+
+def load(text: str) -> tuple[Any, Any]:
+    """Import and call what "module:function" says; it returns a model and a batch."""
+    module_name, _, name = text.partition(":")
+    if not module_name or not name:
+        raise UserError(f"--model takes module:function, not {text}")
+    sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(f"cannot import {module_name}: {error}") from error
+    finally:
+        sys.path.remove("")
+    if not callable(getattr(module, name, None)):
+        raise UserError(f"{module_name} has no function {name}")
+    made = getattr(module, name)()
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise UserError(f"{text} must return two things: model, batch")
+    return made

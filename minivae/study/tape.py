@@ -63,6 +63,7 @@ class Tape:
         self.given: dict[Place, Any] = {}
         self.steps: list[Step] = []
         self._aliases: dict[Place, Place] = {}
+        self._after: dict[str, list[Step]] = {}
         for leaf in recording.leaves:
             self._give(leaf)
         for node in recording.nodes:
@@ -126,16 +127,24 @@ class Tape:
         return shown.get(place, place)[0]
 
     @cached_property
-    def after(self) -> dict[str, list[Step]]:
-        """The steps that depend on a leaf or node, in order."""
-        reached: dict[str, dict[int, Step]] = {}
+    def _followers(self) -> dict[str, int]:
+        """For each leaf and node, the steps that depend on it, as bits of a number."""
+        reached: dict[str, int] = {}
         for number in range(len(self.steps) - 1, -1, -1):
             step = self.steps[number]
-            mine = {number: step} | reached.get(step.id, {})
+            mine = reached.get(step.id, 0) | 1 << number
             for ref in step.inputs:
-                reached[ref.id] = mine | reached.get(ref.id, {})
-        return {id: [found[i] for i in sorted(found)] for id, found in reached.items()}
+                reached[ref.id] = reached.get(ref.id, 0) | mine
+        return reached
 
+    def after(self, id: str) -> list[Step]:
+        """Return the steps that depend on a leaf or node, in order."""
+        if id not in self._after:
+            bits = self._followers.get(id, 0)
+            self._after[id] = [s for i, s in enumerate(self.steps) if bits >> i & 1]
+        return self._after[id]
+
+    @np.errstate(all="ignore")
     def run(self, changes: Mapping[str, Change] | None = None) -> Run:
         """Apply every op in order; a changed value stays, whatever its op makes."""
         values, saved = dict(self.given), dict[str, Any]()
@@ -158,11 +167,12 @@ class Tape:
         """Return the loss, after some changes."""
         return float(self.run(changes).values[self.root])
 
+    @np.errstate(all="ignore")
     def moved(self, run: Run, place: Place, value: Any) -> float:
         """Return the loss of `run` with one value replaced, what follows it redone."""
         values = _Overlay(run.values)
         values[place] = value
-        for step in self.after.get(place[0], ()):
+        for step in self.after(place[0]):
             values.update(self.apply(step, values)[0])
         return float(values[self.root])
 
