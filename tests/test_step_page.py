@@ -21,7 +21,7 @@ from minivae.page import diagram, kit, step
 from minivae.page.step_data import StepData, graph_of
 from minivae.random import Noise
 from minivae.study import Recording, record
-from minivae.study.recording import Ref
+from minivae.study.recording import Check, Ref
 from minivae.study.tape import Tape
 
 EVERY = pytest.mark.parametrize("case", CASES)
@@ -81,6 +81,29 @@ def test_of_equal_arrays_the_page_has_one() -> None:
 
 def test_pages_keep_their_size() -> None:
     assert len(step.step_page(recorded("vae")).encode()) <= 200_000
+
+
+def with_failure(recording: Recording, name: str, kind: str) -> Recording:
+    """The recording with the checks of a kind of one node failed."""
+
+    def failed(check: Check) -> Check:
+        return replace(check, claim=replace(check.claim, passed=check.kind != kind))
+
+    nodes = tuple(
+        replace(n, checks=tuple(map(failed, n.checks))) if n.name == name else n
+        for n in recording.nodes
+    )
+    return replace(recording, nodes=nodes)
+
+
+def test_the_header_names_the_first_rule_that_is_wrong() -> None:
+    text = step.step_page(recorded("vae"))
+    assert "gradients checked against finite differences" in text
+    text = step.step_page(with_failure(recorded("vae"), "decoder.1", "local"))
+    assert "wrong by itself: decoder.1, its rule for x." in text
+    text = step.step_page(with_failure(recorded("vae"), "decoder.1", "global"))
+    assert "each rule agrees by itself" in text
+    assert "step: decoder.1. A kink" in text
 
 
 def test_numbers_that_are_not_finite_are_shown_and_named() -> None:
