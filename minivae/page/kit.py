@@ -52,7 +52,7 @@ def page(
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Return files of this folder one after the other, without indentation and comments."""
+    """Return files of this folder in one, without indentation and comments."""
     files = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
     told = re.sub(r"^ *(/\*.*?\*/|//.*?)$", "", files, flags=re.DOTALL | re.MULTILINE)
     lines = (line.strip() for line in told.splitlines())

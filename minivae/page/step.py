@@ -156,7 +156,7 @@ def _verdict(recording: Recording) -> str:
     if guilty is None:
         text = (
             f"{count}, yet each rule agrees by itself. The first through the rest of "
-            f"the step: {failed[0][0].name}. A kink nearby, as of relu at 0, can do this."
+            f"the step: {failed[0][0].name}. A kink, as of relu at 0, can do this."
         )
         return kit.paragraph(text, "verdict wrong")
     node, check = guilty
