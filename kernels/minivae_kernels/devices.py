@@ -83,6 +83,16 @@ def running_on(
         _here.session = before
 
 
+@contextmanager
+def running_at_home() -> Iterator[None]:
+    """Leave the place of `running_on` while in the context, for the CPU."""
+    before, _here.session = session(), None
+    try:
+        yield
+    finally:
+        _here.session = before
+
+
 # What is here
 
 
