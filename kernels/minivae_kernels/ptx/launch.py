@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from minivae_kernels.ptx.errors import PtxError
 from minivae_kernels.ptx.machine import Machine
-from minivae_kernels.ptx.memory import PAGE, Access, Memory
+from minivae_kernels.ptx.memory import PAGE, Memory
 from minivae_kernels.ptx.opcodes import DTYPES
 from minivae_kernels.ptx.parse import ALL, SIZES, Function, Variable, parse
 
@@ -50,14 +51,15 @@ class Report(NamedTuple):
 
 
 class Touch(NamedTuple):
-    """One access of one thread: `values` it read, wrote, or found at an update."""
+    """One access of one thread: the `values` that it read, wrote, found or took."""
 
+    request: int  # touches of one number are of threads that went side by side
     block: tuple[int, ...]
     thread: tuple[int, ...]
-    kind: str  # "reads", "writes" or "updates"
+    kind: str  # "reads", "writes", "updates", or "takes" from a lane of its warp
     space: str
     name: str
-    offset: int  # in bytes
+    offset: int  # in bytes; of a lane, its number
     values: tuple[Any, ...]
     line: str
 
@@ -83,26 +85,31 @@ class Kernel(NamedTuple):
 
 def trace(
     kernel: Kernel, grid: Shape, block: Shape, args: Args, **options: Any
-) -> Iterator[list[Touch]]:
+) -> Generator[list[Touch], None, Report]:
     """Yield, barrier by barrier, what each thread reads and writes, in order.
 
-    Takes what `Kernel.run` takes.
+    Takes what `Kernel.run` takes, and returns what it returns. Where a kernel is at
+    fault, what came before in its phase is yielded, then the error raised.
     """
     machine = launched(kernel.function, (grid, block), args, options)
-    touches: list[Touch] = []
+    touches, requests = list[Touch](), count()
 
-    def observe(access: Access, values: Any) -> None:
-        line, regions = kernel.function.body[access.step].line, machine.memory.regions
-        where = zip(*machine.memory.locate(access.addresses, access.lanes), strict=True)
-        for lane, (k, at), value in zip(access.lanes, where, values, strict=True):
-            who, v = (*machine.spot(lane), access.kind), regions[k]
-            touches.append(Touch(*who, v.space, v.name, int(at), tuple(value), line))
+    def observe(pc: int, kind: str, lanes: Any, places: Any, values: Any) -> None:
+        number, line = next(requests), kernel.function.body[pc].line
+        for lane, (space, name, at), value in zip(lanes, places, values, strict=True):
+            place = kind, space, name, at
+            touches.append(Touch(number, *machine.spot(lane), *place, (*value,), line))
 
     machine.observe = observe
-    for _ in machine.phases():
+    try:
+        for _ in machine.phases():
+            yield touches
+            touches = []
+    except PtxError:
         yield touches
-        touches = []
-    finished(machine)
+        raise
+    yield touches
+    return finished(machine)
 
 
 class Module(dict[str, Kernel]):

@@ -86,7 +86,7 @@ class Machine:
         self.observe: Callable[..., None] | None = None
 
     def phases(self) -> Iterator[None]:
-        """Run; stop at each barrier that threads pass, and where threads end."""
+        """Run; stop at each barrier that threads pass."""
         code, ready = self.function.body, {0: self.everyone}
         while ready:
             start = pc = min(ready)
@@ -103,7 +103,7 @@ class Machine:
             rest = lanes if self.moves is None else lanes[~np.isin(lanes, taken)]
             for goal, those in [(pc, rest), *(self.moves or Moves()).items()]:
                 merge(ready, goal, those)
-            if code[pc - 1].parts[0] in ("bar", "barrier", "ret", "exit"):
+            if code[pc - 1].parts[0] in ("bar", "barrier"):
                 yield
             if not ready and self.waiting:
                 self.stuck(*min(self.waiting.items()))
@@ -212,7 +212,7 @@ class Machine:
                 found[0, k] = words[cell]
                 words[cell] = change(words[cell], *(value[k] for value in given))
         if self.observe:
-            self.observe(access, found.T)
+            self.observe(pc, does, lanes, self.memory.named(access), found.T)
         return list(found)
 
     # Threads that go elsewhere, or wait for others
@@ -278,7 +278,11 @@ class Machine:
             says = "asks a thread that does not take part"
             raise errors.DivergentBarrierError(f"{asks} {says}")
         found = np.searchsorted(lanes, lanes - lane + goal)
-        return np.broadcast_to(value, len(lanes))[found], valid
+        taken = np.broadcast_to(value, len(lanes))[found]
+        if self.observe:
+            places = [("warp", "lane", int(other)) for other in goal]
+            self.observe(pc, "takes", lanes, places, taken[:, None])
+        return taken, valid
 
 
 def regroup(dtype: Any, lanes: Lanes, *parts: Any) -> Any:

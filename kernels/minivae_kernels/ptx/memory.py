@@ -97,6 +97,12 @@ class Memory:
         copy = self.strides[found] * self.copies[self.kinds[found], lanes]
         return found, addresses - self.starts[found] - copy
 
+    def named(self, access: Access) -> list[tuple[str, str, int]]:
+        """Return where accesses are: space, variable, and byte in it."""
+        places = zip(*self.locate(access.addresses, access.lanes), strict=True)
+        named = ((self.regions[number], int(offset)) for number, offset in places)
+        return [(v.space, v.name, offset) for v, offset in named]
+
     def touch(self, access: Access) -> Any:
         """Check and count the accesses of some threads; return their places."""
         kind, size, _, space, addresses, lanes = access
