@@ -74,3 +74,30 @@ class Opened:
         """Nothing was fetched but the page itself, and nothing complained."""
         assert self.requests == [self.own]
         assert self.messages == []
+
+
+def walk(seen: Opened, expression: str) -> list[Any]:
+    """What a JavaScript expression is at every step, from the first to the last."""
+    return seen.page.evaluate(
+        "expression => { const found = [], last = Number(document.querySelector("
+        "'.timeline input').max); document.querySelector('[data-phase]').click();"
+        " for (let i = 0; i < last; i++) { found.push(eval(expression));"
+        " document.querySelector('[data-go=\"1\"]').click(); } return found; }",
+        expression,
+    )
+
+
+def go(seen: Opened, at: int) -> None:
+    """Go to a step, and wait until its card has faded in."""
+    seen.page.get_by_role("slider", name="Step", exact=True).fill(str(at))
+    assert seen.text(".said").startswith(f"Step {at} of")
+    seen.page.evaluate(
+        "Promise.all(document.getAnimations().filter("
+        "a => a.animationName === 'enter').map(a => a.finished))"
+    )
+
+
+def open_all(seen: Opened) -> None:
+    seen.page.evaluate(
+        "document.querySelectorAll('details').forEach(d => d.open = true)"
+    )

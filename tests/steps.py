@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from minivae.models import Autoencoder, build
+from minivae.page.step import step_page
 from minivae.random import Noise, Stream
 from minivae.study import Recording, record
 
@@ -55,3 +58,31 @@ def batch_of(case: str) -> tuple[Any, Any]:
 @cache
 def recorded(case: str) -> Recording:
     return record(model_of(case), *batch_of(case))
+
+
+EVERY = pytest.mark.parametrize("case", CASES)
+FAST = ("vae", "bernoullivae")
+IN_BROWSER = pytest.mark.parametrize(  # two of them, and all when slow
+    "case",
+    [
+        case if case in FAST else pytest.param(case, marks=pytest.mark.slow)
+        for case in CASES
+    ],
+)
+
+
+def page_of(case: str, folder: Path) -> Path:
+    """The page of a case in a file, which is written once."""
+    path = folder / f"{case}.html"
+    if not path.exists():
+        path.write_text(step_page(recorded(case)), encoding="utf-8")
+    return path
+
+
+def large() -> Recording:
+    """A step of 784-400-20 at batch 8."""
+    model = build(
+        "vae", shape=(1, 28, 28), latent=20, hidden=(400,), likelihood="soft_bce"
+    )
+    images = Noise(0).uniform((8, 1, 28, 28), np.float32)
+    return record(model, images, Noise(1), checks=False)

@@ -1,8 +1,7 @@
-"""The page of a step: all of it there, nothing fetched, every number Python's own."""
+"""The page of a step in Chromium: read by eye, by keys, by ear, without scripts."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,167 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import AXE
-from pages import Opened, chromium
-from steps import CASES, batch_of, model_of, recorded
-from test_page import Page, contrast
+from pages import Opened, chromium, go, open_all, walk
+from steps import EVERY, IN_BROWSER, large, page_of, recorded
 
-from minivae.models import build
-from minivae.page import diagram, kit, step
-from minivae.page.step_data import StepData, graph_of
-from minivae.random import Noise
-from minivae.study import Recording, record
+from minivae.page import step
+from minivae.study import Recording
 from minivae.study.recording import Ref
-from minivae.study.tape import Tape
 
-EVERY = pytest.mark.parametrize("case", CASES)
-MOST = [
-    *("vae", "bernoullivae"),
-    *(
-        pytest.param(case, marks=pytest.mark.slow)
-        for case in CASES
-        if case not in ("vae", "bernoullivae")
-    ),
-]
-IN_BROWSER = pytest.mark.parametrize("case", MOST)  # two of them, and all when slow
 PAYLOAD = '<script>window.planted = 1</script><img src="x" onerror="planted = 1">'
-JS_TOLERANCE = 1e-6  # of a number the page computes, relative to 1 or its size
-
-
-def written(recording: Recording, folder: Path) -> Path:
-    path = folder / "step.html"
-    path.write_text(step.step_page(recording), encoding="utf-8")
-    return path
-
-
-# What is on it
-
-
-@EVERY
-def test_the_page_is_whole_html_with_a_table_of_the_loss(case: str) -> None:
-    recording = recorded(case)
-    text = step.step_page(recording)
-    body = re.sub(r"<(script|template)\b.*?</\1>", "", text, flags=re.DOTALL)
-    page = Page(re.sub(r"<(path|rect|input)[^>]*>", "", body))
-    assert page.inside == []
-    assert recording.terms is not None
-    for row in recording.terms.cells:
-        for cell in row:
-            assert f">{step.number(cell.value)}</td>" in body
-    for leaf in recording.leaves:
-        if leaf.kind == "parameter":
-            assert f"∂loss/∂{leaf.name}" in body
-
-
-@EVERY
-def test_the_data_has_every_node_event_and_number(case: str) -> None:
-    recording = recorded(case)
-    data = StepData(recording).whole()
-    assert [n["name"] for n in data["nodes"]] == [n.name for n in recording.nodes]
-    assert len(data["events"]) == len(recording.events)
-    json.dumps(data, allow_nan=False)
-
-
-def test_of_equal_arrays_the_page_has_one() -> None:
-    data = StepData(recorded("vae"))
-    data.whole()
-    entries = [json.dumps(entry) for entry in data.arrays.entries]
-    assert len(entries) == len(set(entries))
-
-
-def test_pages_keep_their_size() -> None:
-    assert len(step.step_page(recorded("vae")).encode()) <= 200_000
-
-
-def test_numbers_that_are_not_finite_are_shown_and_named() -> None:
-    images, noise = batch_of("vae")
-    images[0, 0, 0, 0] = np.nan
-    model = model_of("vae")
-    model.use_likelihood("soft_bce")
-    text = step.step_page(record(model, images, noise, checks=False))
-    assert ">nan</td>" in text
-    assert '"nan"' in text
-
-
-# The graph
-
-
-@pytest.mark.parametrize("wide", [True, False])
-def test_the_graph_of_the_lesson_vae_has_one_crossing(wide: bool) -> None:
-    """The decoder lies within mu, z, logvar, kl; its line to recon has to leave it."""
-    assert diagram.drawn(graph_of(recorded("vae")), wide).layout.crossings == 1
-
-
-@EVERY
-@pytest.mark.parametrize("wide", [True, False])
-def test_boxes_are_apart_and_lines_run_forward(case: str, wide: bool) -> None:
-    graph = graph_of(recorded(case))
-    picture = diagram.drawn(graph, wide)
-    areas = {}
-    for box in graph.boxes:
-        place, extent = picture.layout.places[box.id], picture.extents[box.id]
-        areas[box.id] = (
-            place.main - extent.main,
-            place.main + extent.main,
-            place.cross - extent.before,
-            place.cross + extent.after,
-        )
-    for a, (left, right, top, bottom) in areas.items():
-        assert left >= 0
-        assert top >= -1e-9
-        for b, (other_left, other_right, other_top, other_bottom) in areas.items():
-            apart = (
-                right <= other_left
-                or other_right <= left
-                or bottom <= other_top
-                or other_bottom <= top
-            )
-            assert a == b or apart
-    for points in picture.layout.lines:
-        mains = [point.main for point in points]
-        assert mains == sorted(mains)
-
-
-@EVERY
-def test_parameters_stand_beside_their_consumer(case: str) -> None:
-    recording = recorded(case)
-    graph = graph_of(recording)
-    drawn = {pill.id for box in graph.boxes for pill in box.pills}
-    drawn |= {box.id for box in graph.boxes}
-    used = {ref.id for node in recording.nodes for ref in node.inputs}
-    assert used | {node.id for node in recording.nodes} == drawn
-
-
-def test_groups_are_bands_one_after_the_other() -> None:
-    picture = diagram.drawn(graph_of(recorded("vae")), wide=True)
-    names = [name for name, _, _ in picture.layout.bands]
-    assert names == ["encoder", "sampling", "decoder", "loss"]
-    ends = [0.0] + [end for _, _, end in picture.layout.bands]
-    assert all(s >= e for (_, s, _), e in zip(picture.layout.bands, ends, strict=False))
-
-
-# Colours
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_ink_is_readable_on_every_tint(theme: str) -> None:
-    colours: dict[str, str] = {}
-    for name in step.STYLES:
-        text = (kit.FOLDER / name).read_text(encoding="utf-8")
-        light, _, dark = text.partition("@media (prefers-color-scheme: dark)")
-        part = light if theme == "light" else dark.partition("\n}\n")[0]
-        colours |= dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", part))
-    tints = ["tint", "lit", "bad", *(f"{s}{n}" for s in "np" for n in (1, 2, 3))]
-    assert colours.keys() >= {*tints, "ink", "paper", "good", "wrong"}
-    for name in [*tints, "paper"]:
-        assert contrast(colours["ink"], colours[name]) >= 4.5, name
-    for name in ("good", "wrong", "accent", "second", "soft"):
-        assert contrast(colours[name], colours["paper"]) >= 4.5, name
-    assert contrast(colours["soft"], colours["tint"]) >= 4.5
-    for name in ("low", "high"):
-        assert contrast(colours[name], colours["paper"]) >= 3, name
-
-
-# In a browser
 
 
 @pytest.fixture(scope="module")
@@ -186,37 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("steps")
 
 
-def walk(seen: Opened, expression: str) -> list[Any]:
-    """What a JavaScript expression is at every step, from the first to the last."""
-    return seen.page.evaluate(
-        "expression => { const found = [], last = Number(document.querySelector("
-        "'.timeline input').max); document.querySelector('[data-phase]').click();"
-        " for (let i = 0; i < last; i++) { found.push(eval(expression));"
-        " document.querySelector('[data-go=\"1\"]').click(); } return found; }",
-        expression,
-    )
-
-
-def go(seen: Opened, at: int) -> None:
-    """Go to a step, and wait until its card has faded in."""
-    seen.page.get_by_role("slider", name="Step", exact=True).fill(str(at))
-    assert seen.text(".said").startswith(f"Step {at} of")
-    seen.page.evaluate(
-        "Promise.all(document.getAnimations().filter("
-        "a => a.animationName === 'enter').map(a => a.finished))"
-    )
-
-
-def open_all(seen: Opened) -> None:
-    seen.page.evaluate(
-        "document.querySelectorAll('details').forEach(d => d.open = true)"
-    )
-
-
-def page_of(case: str, folder: Path) -> Path:
-    path = folder / f"{case}.html"
-    if not path.exists():
-        path.write_text(step.step_page(recorded(case)), encoding="utf-8")
+def written(recording: Recording, folder: Path) -> Path:
+    path = folder / "step.html"
+    path.write_text(step.step_page(recording), encoding="utf-8")
     return path
 
 
@@ -420,137 +238,9 @@ def test_a_followed_number_is_the_sum_of_its_paths(folder: Path, browser: Any) -
         assert seen.page.locator("#follow .crumbs button").count() == 1
 
 
-# What if
-
-
-def change(seen: Opened, leaf: str, element: int, value: float) -> None:
-    panel = seen.page.locator("#what-if")
-    panel.locator("select").nth(0).select_option(leaf)
-    panel.locator("select").nth(1).select_option(index=element)
-    panel.locator("input[type=number]").fill(repr(value))
-
-
-def tables(selector: str) -> str:
-    """An expression for the numbers of each table of a part of the card, in full."""
-    return (
-        f"[...document.querySelectorAll(`{selector} table.cells`)].map(t =>"
-        " [...t.querySelectorAll('td[data-value]')]"
-        " .sort((a, b) => a.dataset.place - b.dataset.place)"
-        " .map(td => Number(td.dataset.value)))"
-    )
-
-
-def close(found: Any, wanted: Any) -> bool:
-    found, wanted = np.asarray(found).ravel(), np.asarray(wanted, float).ravel()
-    room = JS_TOLERANCE * np.maximum(1, np.abs(wanted))
-    return found.shape == wanted.shape and bool((np.abs(found - wanted) <= room).all())
-
-
 @pytest.mark.needs("browser")
-@IN_BROWSER
-def test_what_if_computes_what_python_does(
-    case: str, folder: Path, browser: Any
-) -> None:
-    recording = recorded(case)
-    leaves = [
-        leaf
-        for leaf in recording.leaves
-        if (leaf.kind in ("noise", "input") or leaf.name == "beta")
-        and leaf.traced
-        and any(ref.id == leaf.id for n in recording.nodes for ref in n.inputs)
-    ]
-    with Opened(browser, page_of(case, folder), bypass_csp=True) as seen:
-        for leaf in leaves:
-            place = np.size(leaf.value) // 2
-            is_image = leaf.kind == "input"
-            value = 1 - float(np.ravel(leaf.value)[place]) if is_image else 0.25
-            change(seen, leaf.name, place, value)
-            index = np.unravel_index(place, np.shape(leaf.value))
-            where = {tuple(int(i) for i in index): value}
-            changes = {leaf.name: where if index else value}
-            wanted = Tape(recording).values(changes)
-            loss = wanted[recording.label(recording.loss)]
-            assert loss == recording.replay(changes)
-            assert loss != recording.loss_value
-            shown = walk(seen, tables("#card .made"))
-            for node, found in zip(recording.nodes, shown, strict=False):
-                for output, table in enumerate(found):
-                    label = recording.label(Ref(node.id, output))
-                    assert len(found) == len(node.outputs)
-                    if np.size(wanted[label]) <= 64:  # of larger ones a corner
-                        assert close(table, wanted[label]), (leaf.name, label)
-            seen.page.get_by_role("button", name="Back to the recorded step").click()
-        seen.quiet()
-
-
-@pytest.mark.needs("browser")
-@IN_BROWSER
-def test_what_if_has_the_gradients_and_the_table_of_another_step(
-    case: str, folder: Path, browser: Any
-) -> None:
-    """The page's step with one pixel changed is the step recorded with that pixel."""
-    images, noise = batch_of(case)
-    place, value = 7, 1 - images.flat[7]
-    images.flat[place] = value
-    other = record(model_of(case), images, noise, checks=False)
-    assert other.terms is not None
-    with Opened(browser, page_of(case, folder), bypass_csp=True) as seen:
-        leaf = next(leaf for leaf in recorded(case).leaves if leaf.kind == "input")
-        if not leaf.traced:
-            seen.page.locator("#what-if select").nth(0).select_option(leaf.name)
-            assert "outside of the tape" in seen.text("#what-if")
-            assert seen.page.locator("#what-if input[type=range]").is_disabled()
-            return
-        change(seen, leaf.name, place, float(value))
-        shown = walk(seen, tables("#card :is(.flow > :last-child, .total)"))
-        for event, found in zip(other.events, shown[len(other.nodes) :], strict=False):
-            if event.adds and np.size(event.total) <= 64:
-                assert close(found[-1], event.total), event
-        for i, row in enumerate(other.terms.cells):
-            for j, cell in enumerate(row):
-                weighed = other.terms.columns[j].kind in ("weighted", "total")
-                if case == "capacity" and weighed:
-                    assert seen.text(f"td[data-cell='{i},{j}'] button") == "–"
-                    continue
-                text = seen.text(f"td[data-cell='{i},{j}'] button").split("▲")[0]
-                assert text.split("▼")[0].strip() == step.number(cell.value)
-
-
-@pytest.mark.needs("browser")
-def test_what_if_marks_what_moved_and_goes_back(folder: Path, browser: Any) -> None:
-    with Opened(browser, page_of("vae", folder), address="#step=5") as seen:
-        before = seen.text("#card")
-        change(seen, "eps", 1, 2.5)
-        assert seen.page.locator(".made td.moved").count() == 1
-        assert "▲ and ▼ mark what moved: 7 of 13 nodes" in seen.text("#what-if")
-        labels = seen.page.locator("svg.wide .box.moved .label")
-        moved = [label.text_content() for label in labels.all()]
-        assert moved[0] == "z"
-        assert "mu" not in moved
-        seen.page.get_by_role("button", name="Back to the recorded step").click()
-        assert seen.page.locator("td.moved").count() == 0
-        assert seen.text("#card") == before
-
-
-@pytest.fixture(scope="module")
-def large() -> Recording:
-    model = build(
-        "vae", shape=(1, 28, 28), latent=20, hidden=(400,), likelihood="soft_bce"
-    )
-    images = Noise(0).uniform((8, 1, 28, 28), np.float32)
-    return record(model, images, Noise(1), checks=False)
-
-
-def test_a_large_step_keeps_to_summaries(large: Recording) -> None:
-    text = step.step_page(large)
-    assert len(text.encode()) <= 2_000_000
-
-
-@pytest.mark.needs("browser")
-def test_a_large_step_says_why_what_if_is_off(
-    large: Recording, tmp_path: Path, browser: Any
-) -> None:
-    with Opened(browser, written(large, tmp_path), address="#step=1") as seen:
+def test_a_large_step_says_why_what_if_is_off(tmp_path: Path, browser: Any) -> None:
+    with Opened(browser, written(large(), tmp_path), address="#step=1") as seen:
         text = seen.text("#what-if")
         assert "Off here: " in text
         assert "313,600 cells" in text

@@ -63,8 +63,8 @@ def _by_keys(walk: Walk) -> None:
 
 def _draw(lines: list[str], more: bool) -> None:
     clear = "" if _is_dumb() else CLEAR
-    keys = "space: more  " + KEYS if more else KEYS
-    sys.stdout.write(clear + "\n".join([*map(_painted, lines), "", keys[:79]]))
+    keys = "space: more below    ? all keys    q quit" if more else KEYS
+    sys.stdout.write(clear + "\n".join([*map(_painted, lines), "", keys]))
     sys.stdout.flush()
 
 

@@ -2,7 +2,7 @@
 
     whole     {"shape", "type", "data"}: base64 of the elements, little-endian
     extract   {"shape", "type", "stats", "picture", "corners"}: of 16 MiB of weights a
-              page keeps a picture of at most 64 x 96 and a few corners of 8 x 8
+              page keeps a picture of 64 x 96 of them and three corners of 8 x 8
 
 The JSON of a recording has them all whole.
 """
@@ -19,6 +19,8 @@ from minivae.backend import Array
 
 WHOLE = 1024  # cells of an array that a page carries whole
 PICTURE = (64, 96)  # rows and columns of a picture, at most
+SHEET = (64, 224)  # of a picture that is images beside one another
+ACROSS = 8  # images in a row, where they have one channel
 CORNER = 8
 
 
@@ -71,7 +73,7 @@ def _entry(array: Array) -> dict[str, Any]:
     return {
         **entry,
         "stats": statistics(array),
-        "picture": _picture(_tiles(numbers)),
+        "picture": _picture(tiles(numbers), SHEET if array.ndim == 4 else PICTURE),
         "corners": _corners(flat(numbers)),
     }
 
@@ -88,26 +90,36 @@ def flat(array: Array) -> Array:
     return array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
 
 
-def _tiles(array: Array) -> Array:
-    """Return images (N, C, H, W) with the channels side by side; all else flat."""
+def tiles(array: Array) -> Array:
+    """Return images (N, C, H, W) as a sheet, a row for each image's channels.
+
+    Images of one channel stand beside one another; places left over are 0. An array
+    of other dimensions is laid flat.
+    """
     if array.ndim != 4:
         return flat(array)
     N, C, H, W = array.shape
-    return array.transpose(0, 2, 1, 3).reshape(N * H, C * W)
+    across = C if C > 1 else min(N, ACROSS)
+    rows = -(-N * C // across)
+    sheet = np.zeros((rows * across, H, W), array.dtype)
+    sheet[: N * C] = array.reshape(N * C, H, W)
+    stacked = sheet.reshape(rows, across, H, W).transpose(0, 2, 1, 3)
+    return stacked.reshape(rows * H, across * W)
 
 
-def _picture(table: Array) -> dict[str, Any]:
-    """The element furthest from 0 in each of a grid of blocks, in 255 levels."""
-    rows, columns = (min(n, most) for n, most in zip(table.shape, PICTURE, strict=True))
-    finite = np.nan_to_num(table.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    levels = np.zeros((rows, columns))
-    for i, block in enumerate(np.array_split(finite, rows)):
-        for j, cells in enumerate(np.array_split(block, columns, axis=1)):
-            levels[i, j] = cells.flat[np.abs(cells).argmax()]
-    most = float(np.abs(levels).max()) or 1.0
-    grey = np.rint(levels / most * 127).astype(np.int8)
-    data = base64.b64encode(grey.tobytes()).decode("ascii")
-    return {"rows": rows, "columns": columns, "most": most, "data": data}
+def _picture(table: Array, most: tuple[int, int]) -> dict[str, Any]:
+    """Return every so many-th element, by rows and columns, in 255 levels."""
+    rows, columns = (min(n, m) for n, m in zip(table.shape, most, strict=True))
+    taken = np.ix_(
+        np.arange(rows) * table.shape[0] // rows,
+        np.arange(columns) * table.shape[1] // columns,
+    )
+    levels = table[taken].astype(np.float64)
+    levels = np.nan_to_num(levels, nan=0.0, posinf=0.0, neginf=0.0)
+    top = float(np.abs(levels).max()) or 1.0
+    steps = np.rint(levels / top * 127).astype(np.int8)
+    data = base64.b64encode(steps.tobytes()).decode("ascii")
+    return {"rows": rows, "columns": columns, "most": top, "data": data}
 
 
 def _corners(table: Array) -> list[dict[str, Any]]:

@@ -129,7 +129,7 @@ function gridOf(shape) {
   };
 }
 
-const TABLE_CELLS = 64, MOST_ACROSS = 16, CORNER = 8, TINTS = 3;
+const TABLE_CELLS = 64, MOST_ACROSS = 16, IMAGES_ACROSS = 8, CORNER = 8, TINTS = 3;
 
 /* Seven tints from −3 to 3 by the size of a number, beside the largest of its array. */
 function tint(number, most) {
@@ -256,24 +256,27 @@ function pictureOf(array, name) {
     image.data[4 * i + 3] = 255;
   });
   context.putImageData(image, 0, 0);
-  canvas.style.width = `${Math.min(20, Math.max(6, columns * 0.5))}rem`;
+  const width = Math.min(20, Math.max(6, columns * 0.5));
+  canvas.style.width = `${width}rem`;
+  canvas.style.aspectRatio = `${columns} / ${Math.max(rows, columns / width)}`; // 1rem high at least
   return canvas;
 }
 
-/* All cells of a small array; of images one map beside the other, by channel. */
+/* All cells of an array; images as a sheet, a row for the channels of each. */
 function wholePicture(array) {
   const { rows, columns, place } = tilesOf(array.shape);
   const data = Float64Array.from({ length: rows * columns }, (_, cell) =>
-    array.data[place(Math.floor(cell / columns), cell % columns)]);
+    array.data[place(Math.floor(cell / columns), cell % columns)] ?? 0);
   return { rows, columns, most: largest(array), data };
 }
 
 function tilesOf(shape) {
   if (shape.length !== 4) return gridOf(shape);
   const [N, C, H, W] = shape;
+  const across = C > 1 ? C : Math.min(N, IMAGES_ACROSS);
   return {
-    rows: N * H, columns: C * W,
-    place: (i, j) => ((Math.floor(i / H) * C + Math.floor(j / W)) * H + (i % H)) * W + (j % W),
+    rows: Math.ceil((N * C) / across) * H, columns: across * W,
+    place: (i, j) => ((Math.floor(i / H) * across + Math.floor(j / W)) * H + (i % H)) * W + (j % W),
   };
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -51,9 +52,10 @@ def page(
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Return files of this folder one after the other, without their indentation."""
-    files = ((FOLDER / name).read_text(encoding="utf-8") for name in names)
-    lines = (line.strip() for file in files for line in file.splitlines())
+    """Return files of this folder in one, without indentation and comments."""
+    files = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
+    told = re.sub(r"^ *(/\*.*?\*/|//.*?)$", "", files, flags=re.DOTALL | re.MULTILINE)
+    lines = (line.strip() for line in told.splitlines())
     return "\n" + "\n".join(line for line in lines if line)
 
 

@@ -20,7 +20,7 @@ from minivae.page.array_data import flat, statistics
 from minivae.page.formula import FormulaError, mathml
 from minivae.page.graph import Graph
 from minivae.page.step_data import StepData, graph_of, shape_of
-from minivae.study.recording import Check, Leaf, Node, Recording, Ref
+from minivae.study.recording import Leaf, Node, Recording, Ref
 
 SCRIPTS = (
     *("arrays.js", "evaluate.js", "worked.js", "graph.js", "cards.js", "panels.js"),
@@ -92,7 +92,7 @@ def _header(recording: Recording) -> str:
     name = settings.model
     article = "an" if name[:1] in "AEIOU" else "a"
     facts = {
-        "model": recording.title.partition(",")[0],
+        "model": _cut(recording.title.partition(",")[0]),
         "batch": str(settings.batch),
         "likelihood": str(settings.config.get("likelihood") or "–"),
         "beta": "–" if settings.beta is None else f"{settings.beta:g}",
@@ -116,6 +116,12 @@ def _header(recording: Recording) -> str:
         + _verdict(recording)
         + f'{notes}</div><dl class="facts">{cells}</dl></header>'
     )
+
+
+def _cut(sizes: str) -> str:
+    """Return the sizes of many layers with those in the middle left out."""
+    parts = sizes.split(" – ")
+    return sizes if len(parts) <= 7 else " – ".join([*parts[:3], "…", *parts[-2:]])
 
 
 def _lead(recording: Recording) -> str:
@@ -145,22 +151,19 @@ def _verdict(recording: Recording) -> str:
             "alone, and each value through the rest of the step. All agree."
         )
         return kit.paragraph(text, "verdict good")
-    item, check = _guilty(recording, failed)
-    which = ""
-    if check.kind == "local" and isinstance(item, Node):
-        rule = item.rules[check.position]
-        which = f", its rule for {rule.input}" if rule else ""
-    text = (
-        f"✗ {len(failed)} of {len(checks)} gradients differ from finite differences. "
-        f"The first that is wrong by itself: {item.name}{which}."
-    )
+    count = f"✗ {len(failed)} of {len(checks)} gradients differ from finite differences"
+    guilty = recording.first_fault()
+    if guilty is None:
+        text = (
+            f"{count}, yet each rule agrees by itself. The first through the rest of "
+            f"the step: {failed[0][0].name}. A kink, as of relu at 0, can do this."
+        )
+        return kit.paragraph(text, "verdict wrong")
+    node, check = guilty
+    rule = node.rules[check.position]
+    which = f", its rule for {rule.input}" if rule else ""
+    text = f"{count}. The first that is wrong by itself: {node.name}{which}."
     return kit.paragraph(text, "verdict wrong")
-
-
-def _guilty(
-    recording: Recording, failed: list[tuple[Leaf | Node, Check]]
-) -> tuple[Leaf | Node, Check]:
-    return recording.first_fault() or failed[0]
 
 
 # The graph

@@ -13,6 +13,7 @@ from minivae.study.recording import (
     ParameterUpdate,
     Recording,
     Ref,
+    Source,
     Value,
 )
 
@@ -81,7 +82,7 @@ def forward(recording: Recording, number: int, node: Node) -> list[str]:
     )
     lines += wrapped(node.formula, INDENT)
     if node.source.line:
-        lines += code(f"{node.source}  {node.source.text}")
+        lines += code(node.source, node.source.text)
     if node.rungs:
         lines += wrapped(f"kernels {', '.join(node.rungs)}", INDENT)
     for output in node.outputs:
@@ -90,10 +91,13 @@ def forward(recording: Recording, number: int, node: Node) -> list[str]:
     return lines + not_finite(node)
 
 
-def code(text: str) -> list[str]:
-    """Return a line of code, cut to the width."""
-    room = WIDTH - len(INDENT)
-    return [INDENT + (text if len(text) <= room else text[: room - 4] + " ...")]
+def code(source: Source, text: str) -> list[str]:
+    """Return where a line of code is, and the line: beside it, or below if too long."""
+    if len(f"{INDENT}{source}  {text}") <= WIDTH:
+        return [f"{INDENT}{source}  {text}"]
+    room = WIDTH - len(INDENT) - 2
+    shown = text if len(text) <= room else text[: room - 4] + " ..."
+    return [f"{INDENT}{source}", f"{INDENT}  {shown}"]
 
 
 def not_finite(node: Node) -> list[str]:

@@ -180,8 +180,7 @@ class Walk:
         checks: list[Check] = []
         if event.kind == "contribution":
             if rule is not None and rule.source.line:
-                statement = _last_statement(rule.source.text)
-                lines += plain.code(f"{rule.source}  {statement}")
+                lines += plain.code(rule.source, _last_statement(rule.source.text))
             checks += [
                 check
                 for check in sender.checks
