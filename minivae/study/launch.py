@@ -86,6 +86,7 @@ class Fault:
     space: str
     array: str
     offset: int
+    item: int  # bytes of a cell
     threads: tuple[tuple[int, int], ...]  # (block, thread); the second came before
     lines: tuple[str, ...]
 
@@ -141,9 +142,9 @@ def record_launch(name: str, rung: str | None = None) -> LaunchRecording:
     if name == FAULTY:
         if rung is not None:
             raise UserError(f"{FAULTY} is one kernel and has no rungs")
-        idea = "a sum by a tree in shared memory, with a mistake in it"
+        idea = "a sum by a tree in shared memory that lacks a barrier"
         recorder.missing_barrier()
-        return recorder.recording(name, "mistaken", idea)
+        return recorder.recording("a mistake", name, idea)
     if name not in examples.CALLS:
         names = ", ".join((*examples.CALLS, FAULTY))
         raise UserError(f"no kernel family {name!r}; have {names}")
@@ -325,6 +326,7 @@ def _memories(
 
 PLACE = re.compile(r"block \((\d+), (\d+), (\d+)\), thread \((\d+), (\d+), (\d+)\)")
 CELL = re.compile(r"at byte (-?\d+) of (\w+) (argument \d+|\S+) \(")
+SIZE = re.compile(r"(?:reads|writes|updates) (\d+) bytes")
 LINE = re.compile(r"(\S+:\d+), block")
 
 
@@ -340,8 +342,9 @@ def _fault(error: Exception, epoch: int, called: dict[str, str], extents: Any) -
     lines = tuple(Path(line).name for line in LINE.findall(text))
     own = called.get(name) or nice(name)
     text = re.sub(r"\S*/(\S+:\d+)", r"\1", text).replace(name or "\0", own)
+    item = int(found[1]) if (found := SIZE.search(text)) else 1
     kind = type(error).__name__
-    return Fault(kind, text, epoch, space, own, offset, tuple(threads), lines)
+    return Fault(kind, text, epoch, space, own, offset, item, tuple(threads), lines)
 
 
 def _text_of(line: str, path: Path) -> str:

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from itertools import groupby, pairwise
 from textwrap import wrap
 
-from minivae.study.launch import Fault, Launch, LaunchRecording, Request, Touch
+from minivae.study.launch import WARP, Fault, Launch, LaunchRecording, Request, Touch
 
 WIDTH = 80
-ROW = 8  # cells of a sector of 4-byte numbers
 
 
 def as_text(recording: LaunchRecording) -> str:
-    """Return the whole walk: launches, epochs, requests, and the fault if there is one."""
+    """Return the whole walk: launches, epochs, requests, and the fault if any."""
     title = f"{recording.family}, {recording.rung}: {recording.idea}"
     lines = [*wrap(title, WIDTH)]
     for number, launch in enumerate(recording.launches, 1):
@@ -88,7 +87,7 @@ def fault_words(fault: Fault) -> str:
     if len(fault.threads) < 2:
         return fault.kind
     (block, now), (other, before) = fault.threads[:2]
-    cell = f"{fault.space} {fault.array}, byte {fault.offset}"
+    cell = f"{fault.space} {fault.array}[{fault.offset // fault.item}]"
     where = (
         f" of block {block}" if block == other else f" of blocks {block} and {other}"
     )
@@ -109,7 +108,10 @@ def pattern(request: Request) -> list[str]:
 
 def _cells(request: Request, run: list[Touch]) -> str:
     if request.space == "warp":
-        return f"from lanes {spans(touch.offset for touch in run)}"
+        away = {touch.offset - touch.thread % WARP for touch in run}
+        lanes = spans(touch.offset for touch in run)
+        kept = away - {0}  # lanes past the end keep their own
+        return f"← lane {kept.pop():+d}" if len(kept) == 1 else f"← lanes {lanes}"
     cells = [touch.offset // request.item for touch in run]
     width = len(run[0].values)
     steps = {b - a for a, b in pairwise(cells)}
