@@ -30,6 +30,8 @@ def step(
     diff: tuple[Path, Path] | None = None,
     tolerance: float | None = None,
     fold: bool = False,
+    kernel: str | None = None,
+    rung: str | None = None,
 ) -> int:
     """Take one training step apart: forward, backward, update, each number checked.
 
@@ -52,10 +54,18 @@ def step(
         diff: two recordings: name the first node in which they differ
         tolerance: relative, of --diff (1e-9 for float64, 1e-5 for float32)
         fold: make one node of each module
+        kernel: instead of a step, a tiny launch of a family's kernel, thread by thread
+        rung: of --kernel, by name; by default the first for CUDA
     """
     from minivae.errors import UserError
     from minivae.study import Recording
 
+    if kernel is not None:
+        from minivae.cli.step_kernel import step_kernel
+
+        return step_kernel(kernel, rung, html, json, plain)
+    if rung is not None:
+        raise UserError("--rung is for --kernel")
     if diff is not None:
         return _diff(diff, tolerance)
     if tolerance is not None:
