@@ -101,7 +101,7 @@ function openView(page, node) {
   if (!node.steps.length) return null;
   const title = node.folded ? "What is inside" : `Open ${node.op}: the same in simpler ops`;
   const rows = node.steps.map((inner) => h("li", {},
-    h("b", {}, inner.name), ` = ${inner.op}(${inner.inputs.map((r) => page.step.label(r, node)).join(", ")}${settings(inner)})`,
+    h("b", {}, inner.name), ` = ${inner.op}(${inner.inputs.map((r) => page.step.label(r)).join(", ")}${settings(inner)})`,
     h("div", { class: "formula small" }, formula(inner.formula)),
     inner.outputs.map(([name, value]) => arrayView(page.step.read(value), { name: inner.name }))));
   return h("details", { class: "open", open: page.opened.has(node.id),
