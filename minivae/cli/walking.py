@@ -22,9 +22,9 @@ CLEAR = "\x1b[H\x1b[2J"
 
 def walk(recording: Recording) -> None:
     """Walk by keys, or by lines where stdin is a pipe; all at once into a pipe."""
-    if not sys.stdin.isatty():
+    if sys.stdin is not None and not sys.stdin.isatty():
         _by_lines(Walk(recording))
-    elif sys.stdout.isatty():
+    elif sys.stdin is not None and sys.stdout.isatty():
         _by_keys(Walk(recording))
     else:
         print(as_text(recording), end="")

@@ -6,8 +6,9 @@ global   ∂loss/∂value as backward made it, beside the loss replayed with tha
          moved. It fails at every node whose gradient went through the wrong rule.
 
 A large array is moved along a few random directions at once instead of element by
-element; if that fails, some elements are looked at, to name one. A rule is checked at
-the values of the step; where they lie on kinks (relu at 0), or are not finite, nearby.
+element; if that fails, some elements are looked at, to name one. In a large graph only
+parameters are moved for the global checks. A rule is checked at the values of the step;
+where they lie on kinks (relu at 0), or are not finite, nearby.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ MOST_ELEMENTS = {"local": 256, "global": 64}  # of an array that is moved one by
 DIRECTIONS = 4
 SAMPLE = 64  # elements to look for a culprit among
 NEARBY = (0.0, 0.1, 1.0)  # how far from the values of the step; at 1, elsewhere
-MOST_REPLAYED = 500  # ops of a graph in which every node's value is moved
+MOST_REPLAYED = 250  # ops of a graph in which every node's value is moved
+MOST_VALUES = 100_000  # numbers in such a graph; in a larger one parameters are moved
 
 Scalar = Callable[[Array], float]
 
@@ -179,7 +181,10 @@ def _globals(tape: Tape, run: Run, graph: Graph) -> dict[str, list[Check]]:
     adjoints = _adjoints(tape, graph)
     if adjoints is None:
         return {}
-    few = len(tape.steps) > MOST_REPLAYED  # then parameters only
+    numbers = sum(np.size(value) for value in run.values.values())
+    computed = numbers - sum(np.size(value) for value in tape.given.values())
+    few = len(tape.steps) > MOST_REPLAYED or computed > MOST_VALUES
+    directions = 1 if computed > MOST_VALUES else DIRECTIONS
     whole_is_finite = bool(np.isfinite(run.values[tape.root]))
     visible = {place: name for name, place in tape.places.items()}
     found: dict[str, list[Check]] = {}
@@ -193,7 +198,9 @@ def _globals(tape: Tape, run: Run, graph: Graph) -> dict[str, list[Check]]:
 
         name = visible[place]
         if whole_is_finite:
-            check = _compare("global", place[1], name, loss, value, analytic)
+            check = _compare(
+                "global", place[1], name, loss, value, analytic, directions=directions
+            )
         else:
             check = _silent("global", place[1], name, "the loss is not finite")
         found.setdefault(tape.visible_id(place), []).append(check)
@@ -247,6 +254,7 @@ def _compare(
     value: Array,
     gradient: Array,
     formula: str = "",
+    directions: int = DIRECTIONS,
 ) -> Check:
     """Compare the gradient of phi at `value` with difference quotients."""
     if value.size <= MOST_ELEMENTS[kind]:
@@ -254,7 +262,7 @@ def _compare(
         return _by_element(
             kind, position, "element", name, phi, value, gradient, elements, formula
         )
-    claim = _by_direction(name, phi, value, gradient, formula)
+    claim = _by_direction(name, phi, value, gradient, formula, directions)
     if claim is None:
         return _silent(kind, position, name, "a kink on every direction", formula)
     if not claim.passed:
@@ -306,7 +314,12 @@ def _by_element(
 
 
 def _by_direction(
-    name: str, phi: Scalar, value: Array, gradient: Array, formula: str
+    name: str,
+    phi: Scalar,
+    value: Array,
+    gradient: Array,
+    formula: str,
+    directions: int,
 ) -> Claim | None:
     """Compare slopes along random directions; one on which a kink lies is replaced.
 
@@ -317,7 +330,7 @@ def _by_direction(
     analytic: list[float] = []
     slopes: list[float] = []
     # Moving many elements at once crosses kinks of few: shorter steps cross fewer
-    for step in np.repeat([STEP, STEP / 10, STEP / 100], DIRECTIONS):
+    for step in np.repeat([STEP, STEP / 10, STEP / 100], directions):
         direction = size * noise.normal(value.shape, np.float64)
 
         def along(i: int, t: float, direction: Array = direction) -> float:
@@ -327,7 +340,7 @@ def _by_direction(
         if not found.kink[0]:
             analytic.append(float((gradient * direction).sum()))
             slopes.append(float(found.slope[0]))
-        if len(slopes) == DIRECTIONS:
+        if len(slopes) == directions:
             break
     if not slopes:
         return None

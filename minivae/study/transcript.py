@@ -150,8 +150,12 @@ class Transcript:
         if not isinstance(source, Tensor):
             return Ref(self.ids[source], output)
         if id(source) not in self.refs:
-            name = self.listener.leaf_name(source)
-            self._remember(source, self._leaf(name, "parameter", source.data))
+            given = self.listener.arrays.items()  # a batch may be a tensor itself
+            own = next((name for name, array in given if array is source.data), "")
+            name = own or self.listener.leaf_name(source)
+            ref = self._remember(source, self._leaf(name, "parameter", source.data))
+            if own:
+                self._remember(source.data, ref)
         return self.refs[id(source)]
 
     def _remember(self, key: Any, ref: Ref) -> Ref:
