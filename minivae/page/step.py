@@ -203,6 +203,7 @@ def _graph(recording: Recording, graph: Graph, drawings: list[str]) -> str:
             ("current", "here"),
             ("done", "computed"),
             ("waiting", "not yet"),
+            ("target", "receives"),
             ("reached", "has a gradient"),
         )
     )
