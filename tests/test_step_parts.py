@@ -86,6 +86,7 @@ def test_numbers_that_are_not_finite_are_shown_and_named() -> None:
     model.use_likelihood("soft_bce")
     text = step.step_page(record(model, images, noise, checks=False))
     assert ">nan</td>" in text
+    assert "✗ x is the first value that is not finite" in text
     assert '"nan"' in text
 
 

@@ -180,7 +180,7 @@ function arrayTable(array, { name, was, chosen, choose, lit, top, left, rows, co
       const number = corner ? corner.data[i * columns + j] : array.data[place];
       return cellOf(number, { most, place, was: was?.data?.[place], chosen, choose, lit });
     });
-    return h("tr", {}, h("th", { scope: "row" }, grid.rowHead(top + i) || name), cells);
+    return h("tr", {}, h("th", { scope: "row" }, grid.rowHead(top + i) || h("span", { class: "hidden" }, name)), cells);
   });
   const caption = h("caption", {}, h("b", {}, name), ` ${shapeText(array.shape)}`, grid.words && h("small", {}, ` ${grid.words}`));
   const wide = columns > 3;

@@ -101,7 +101,7 @@ function openView(page, node) {
   if (!node.steps.length) return null;
   const title = node.folded ? "What is inside" : `Open ${node.op}: the same in simpler ops`;
   const rows = node.steps.map((inner) => h("li", {},
-    h("b", {}, inner.name), ` = ${inner.op}(${inner.inputs.map((r) => page.step.label(r, node)).join(", ")}${settings(inner)})`,
+    h("b", {}, inner.name), ` = ${inner.op}(${inner.inputs.map((r) => page.step.label(r)).join(", ")}${settings(inner)})`,
     h("div", { class: "formula small" }, formula(inner.formula)),
     inner.outputs.map(([name, value]) => arrayView(page.step.read(value), { name: inner.name }))));
   return h("details", { class: "open", open: page.opened.has(node.id),
@@ -161,8 +161,9 @@ function unbroadcastCard(page, event, number, title) {
     h("section", { class: "flow" },
       flowPart(page, "arrives", "before the sum", live.upstream[0], was.upstream[0]),
       h("span", { class: "flow-sign", "aria-hidden": "true" }, "Σ"),
-      flowPart(page, "leaves", `summed over ${axes}`, live.gradient, was.gradient)),
-    sumView(page, event, number));
+      flowPart(page, "leaves", `to ${adjointName(step.label([event.receiver, event.output]))}`, live.gradient, was.gradient,
+        step.contributions(event) === 1 && pickerOf(page, event, live.gradient))),
+    sumView(page, event, number, step.contributions(event) === 1));
 }
 
 /* What the receiver's adjoint has come to: every contribution so far, and the sum. */

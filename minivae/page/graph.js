@@ -1,5 +1,6 @@
 /* The drawn graph: what is current, done and not yet; what is lit; folding of groups. */
 
+const SMALLEST = 0.72; // of its size, so that its words stay readable
 const FOLDED = { wide: 96, tall: 46 };
 
 /* `maps` has the layouts by name, wide and tall; pick(id) is called with what is clicked. */
@@ -53,7 +54,7 @@ function makeDrawing(svg, map) {
   const bands = [...svg.querySelectorAll(".band")];
   const boxes = new Map([...svg.querySelectorAll(".box")].map((box) => [box.dataset.id, box]));
   const edges = [...svg.querySelectorAll(".edge")];
-  svg.style[wide ? "minWidth" : "minHeight"] = `${0.72 * svg.viewBox.baseVal[wide ? "width" : "height"]}px`;
+  svg.style.minWidth = `${SMALLEST * svg.viewBox.baseVal.width}px`; // then its place scrolls
   const covers = map.bands.map(([name], number) => coverOf(svg, name, number));
 
   /* Move everything to where it is with some groups folded. */
@@ -84,6 +85,7 @@ function makeDrawing(svg, map) {
     const length = spans.at(-1).end;
     svg.setAttribute("viewBox", wide ? `0 0 ${length} ${across}` : `0 0 ${across} ${length}`);
     svg.setAttribute(wide ? "width" : "height", length);
+    svg.style.minWidth = `${SMALLEST * svg.viewBox.baseVal.width}px`;
   }
 
   function lineOf(first, joints, last, place, xy) {

@@ -34,22 +34,23 @@ function makeTerms(page, root) {
 function meanNow(step, numbers, column) {
   const loss = step.valuesOf(step.loss[0])[step.loss[1]].data[0];
   if (step.terms.kinds[column] === "total") return loss;
+  if (numbers[0][column] === null) return null;
   return numbers.reduce((sum, row) => sum + row[column], 0) / numbers.length;
 }
 
-/* Write a number, marked if it moved; NaN is one that the page does not compute. */
+/* Write a number, marked if it moved; null is one that the page does not compute. */
 function setMoved(td, holder, number, was) {
-  const moved = hasMoved(number, was);
+  const moved = number !== null && hasMoved(number, was);
   td.classList.toggle("moved", moved);
-  td.title = Number.isNaN(number) ? "not recomputed by image" : moved ? `was ${shown(was)}` : "";
-  holder.replaceChildren(Number.isNaN(number) ? "–" : shown(number), moved ? h("span", { class: "mark" }, number > was ? "▲" : "▼",
+  td.title = number === null ? "not recomputed by image" : moved ? `was ${shown(was)}` : "";
+  holder.replaceChildren(number === null ? "–" : shown(number), moved ? h("span", { class: "mark" }, number > was ? "▲" : "▼",
     h("span", { class: "hidden" }, ` moved, was ${shown(was)}`)) : "");
 }
 
 /* The table again from the values as they are now: recon and KL by image and latent.
    How an objective other than recon + beta KL weighs each image is not known here. */
 function termsNow(step) {
-  const { kinds, cells } = step.terms, weight = step.terms.weight ?? NaN;
+  const { kinds, cells, weight } = step.terms;
   const head = (kind) => {
     const column = kinds.indexOf(kind);
     return column < 0 ? null : step.byId.get(cells[0][column][1][0]);
@@ -64,6 +65,7 @@ function termsNow(step) {
         kl += number;
         return number;
       }
+      if (weight === null) return null;
       return kind === "weighted" ? weight * kl : recon[n] + weight * kl;
     });
   });

@@ -17,6 +17,12 @@ function readStep(data) {
 }
 
 function lookUps(step) {
+  const inside = new Map();
+  const enter = (node) => [...node.steps, ...node.constants].forEach((item) => {
+    inside.set(item.id, item);
+    if (item.steps) enter(item);
+  });
+  step.nodes.forEach(enter);
   return {
     valuesOf: (id) => step.now.values.get(id),
     inputsOf: (node) => node.inputs.map(([id, output, shape]) => {
@@ -24,10 +30,9 @@ function lookUps(step) {
       return value.data ? laidOut(value, shape) : value;
     }),
 
-    /* What a reader calls an input; inside a fused op its own steps and constants too. */
-    label([id, output], within = null) {
-      const inner = within && [...within.steps, ...within.constants].find((item) => item.id === id);
-      const item = inner ?? step.byId.get(id);
+    /* What a reader calls an input, also one that is inside an opened op. */
+    label([id, output]) {
+      const item = step.byId.get(id) ?? inside.get(id);
       return item?.outputs?.length > 1 ? `${item.name}.${item.outputs[output][0]}` : item?.name ?? id;
     },
 
@@ -85,9 +90,10 @@ function paths(step) {
   for (const node of step.nodes) {
     for (const [id] of node.inputs) users.set(id, [...(users.get(id) ?? []), node.id]);
   }
-  const heads = new Map();
+  const heads = new Map(); // a node that holds both terms, folded, is neither's
   step.terms?.kinds.forEach((kind, column) => {
-    if (["recon", "kl"].includes(kind)) heads.set(step.terms.cells[0][column][1][0], kind);
+    const head = step.terms.cells[0][column][1][0];
+    if (kind === "recon" || kind === "kl") heads.set(head, (heads.get(head) ?? kind) === kind ? kind : "");
   });
   const names = { recon: "reconstruction path", kl: "KL path" };
 
@@ -96,7 +102,7 @@ function paths(step) {
       const from = new Map([[id, null]]);
       const reached = new Set();
       for (const here of from.keys()) {
-        if (heads.has(here)) reached.add(heads.get(here));
+        if (heads.get(here)) reached.add(heads.get(here));
         for (const next of users.get(here) ?? []) if (!from.has(next)) from.set(next, here);
       }
       const steps = [];

@@ -141,6 +141,9 @@ def _lead(recording: Recording) -> str:
 
 def _verdict(recording: Recording) -> str:
     """What the checks of the recording say, in words, and the first that failed."""
+    if name := _first_not_finite(recording):
+        text = f"✗ {name} is the first value that is not finite: nan or infinite."
+        return kit.paragraph(text, "verdict wrong")
     checks = [*recording.checks("local"), *recording.checks("global")]
     if not checks:
         return ""
@@ -166,6 +169,17 @@ def _verdict(recording: Recording) -> str:
     return kit.paragraph(text, "verdict wrong")
 
 
+def _first_not_finite(recording: Recording) -> str | None:
+    """The name of the first value that went in, or was made, with a nan or infinity."""
+    refs = [Ref(leaf.id) for leaf in recording.leaves]
+    for node in recording.nodes:
+        refs += [Ref(node.id, output) for output in range(len(node.outputs))]
+    finite = ((ref, np.isfinite(recording.value_of(ref)).all()) for ref in refs)
+    return next(
+        (recording.label(ref) for ref, is_finite in finite if not is_finite), None
+    )
+
+
 # The graph
 
 
@@ -189,6 +203,7 @@ def _graph(recording: Recording, graph: Graph, drawings: list[str]) -> str:
             ("current", "here"),
             ("done", "computed"),
             ("waiting", "not yet"),
+            ("target", "receives"),
             ("reached", "has a gradient"),
         )
     )
