@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from test_study import EPS, X, tiny
 from minivae import ops, study
 from minivae.models import MODELS
 from minivae.ops.losses import bce_unfused
+from minivae.page.step import step_page
 from minivae.study import Recording, compare, record
 from minivae.study.walk import Walk
 from minivae.tensor import Op, Parameter, Tensor
@@ -350,10 +352,17 @@ def test_a_tensor_is_a_table_for_a_notebook() -> None:
         assert "<tbody>" in empty._repr_html_()
 
 
-def test_a_recording_shows_itself(step: Recording) -> None:
+def test_a_recording_shows_its_page_in_a_frame(step: Recording) -> None:
     shown = step.show()
     assert repr(shown) == study.as_text(step)
     html = shown._repr_html_()
-    assert "<script" not in html
-    assert "the loss by image: −ELBO = recon + KL, nats</caption>" in html
-    assert html.count("gradient of ") == 10
+    assert html.startswith('<iframe srcdoc="')
+    assert html.count("<") == 2  # the page itself is escaped, whole
+    assert unescape(html.split('"')[1]) == step_page(step)
+
+
+def test_the_page_is_written(tmp_path: Path) -> None:
+    page = tmp_path / "step.html"
+    assert done("step", "--html", page) == f"{page}\n"
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    refused("cannot write", "step", "--html", tmp_path / "nowhere" / "step.html")

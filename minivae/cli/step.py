@@ -24,6 +24,7 @@ def step(
     device: str = "cpu",
     read: Path | None = None,
     plain: bool = False,
+    html: Path | None = None,
     json: Path | None = None,
     find_bug: bool = False,
     diff: tuple[Path, Path] | None = None,
@@ -45,6 +46,7 @@ def step(
         device: cpu, cuda, or ptx: the CUDA kernels in an interpreter
         read: a recording that --json wrote, instead of a new step
         plain: print the whole walk as text
+        html: write the step's page to this file, which fetches nothing
         json: write the recording to this file
         find_bug: name the first node whose own rule is wrong
         diff: two recordings: name the first node in which they differ
@@ -65,13 +67,19 @@ def step(
     if json is not None:
         recording.save(json)
         print(json)
+    if html is not None:
+        from minivae.files import write
+        from minivae.page.step import step_page
+
+        write(html, step_page(recording).encode())
+        print(html)
     if find_bug:
         return _find_bug(recording)
     if plain:
         from minivae.study import as_text
 
         print(as_text(recording), end="")
-    elif json is None:
+    elif json is None and html is None:
         from minivae.cli.walking import walk
 
         walk(recording)

@@ -27,6 +27,8 @@ from minivae.errors import UserError
 from minivae.files import write
 from minivae.gradcheck import Claim
 
+notebook: Any = None  # bound to minivae.page.notebook by minivae/__init__, for `show`
+
 FORMAT, VERSION = "minivae step", 2
 
 Value: TypeAlias = Array | float
@@ -387,10 +389,8 @@ class Recording:
         return Tape(self).loss(changes)
 
     def show(self) -> Any:
-        """Return what a notebook shows: the step as tables and text."""
-        from minivae.study.notebook import Shown
-
-        return Shown(self)
+        """Return what a notebook shows as the step's page, and a prompt as its text."""
+        return notebook.Shown(self)
 
     def to_json(self) -> str:
         """Return the recording as JSON, whole arrays included."""

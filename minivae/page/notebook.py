@@ -1,4 +1,4 @@
-"""What a notebook shows: a tensor, and a recording, as tables that need no script.
+"""What a notebook shows: a tensor as a table without a script, a recording as its page.
 
 A table has a caption, column and row headers, and every number in it as text, so that
 it reads the same to eyes and ears, in a live notebook and in an exported page. Where
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, to_numpy
-from minivae.study.plain import as_text
-from minivae.study.recording import Recording
+from minivae.page.step import step_page
+from minivae.study import Recording, as_text
 from minivae.tensor import Tensor
 
+HEIGHT = 760  # pixels of a frame
 ROWS, COLUMNS = 10, 8  # of an array that are shown; its last axis is the columns
 
 
@@ -60,50 +61,22 @@ def _number(x: Any) -> str:
     return f"{x:.4g}" if np.issubdtype(type(x), np.floating) else escape(str(x))
 
 
-def recording_html(recording: Recording) -> str:
-    """Return a recording without a script: loss by image, gradients, the whole walk."""
-    parts = [f"<h3>{escape(recording.title)}</h3>"]
-    if recording.terms is not None:
-        parts.append(_terms_html(recording))
-    for update in recording.update.parameters if recording.update else ():
-        parts.append(array_html(update.gradient, f"gradient of {update.name}"))
-    walk = escape(as_text(recording))
-    parts.append(
-        f"<details><summary>the whole step</summary><pre>{walk}</pre></details>"
-    )
-    return "\n".join(parts)
-
-
-def _terms_html(recording: Recording) -> str:
-    terms = recording.terms
-    assert terms is not None
-    heads = "".join(f'<th scope="col">{escape(c.name)}</th>' for c in terms.columns)
-    rows = [
-        (f"image {i}", [cell.value for cell in row])
-        for i, row in enumerate(terms.cells)
-    ]
-    body = "".join(
-        f'<tr><th scope="row">{name}</th>'
-        + "".join(f"<td>{value:.4f}</td>" for value in values)
-        + "</tr>"
-        for name, values in [*rows, ("mean", list(terms.means))]
-    )
-    caption = escape(f"the loss by image: {terms.formula}, {terms.unit}")
-    return (
-        f"<table><caption>{caption}</caption>"
-        f'<thead><tr><th scope="col">image</th>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table>"
-    )
-
-
 class Shown:
-    """What `recording.show()` returns: a notebook shows its HTML, others its text."""
+    """What `recording.show()` returns: a notebook shows the page, others the text.
+
+    The page stands in a frame of its own, so that its style and its script stay there.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
 
     def _repr_html_(self) -> str:
-        return recording_html(self.recording)
+        page = escape(step_page(self.recording))
+        title = escape(f"One training step: {self.recording.title}")
+        return (
+            f'<iframe srcdoc="{page}" title="{title}" sandbox="allow-scripts" '
+            f'style="width:100%;height:{HEIGHT}px;border:0"></iframe>'
+        )
 
     def __repr__(self) -> str:
         return as_text(self.recording)
