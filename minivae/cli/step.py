@@ -54,8 +54,9 @@ def step(
         diff: two recordings: name the first node in which they differ
         tolerance: relative, of --diff (1e-9 for float64, 1e-5 for float32)
         fold: make one node of each module
-        kernel: instead of a step, a tiny launch of a family's kernel, thread by thread
-        rung: of --kernel, by name; by default the first for CUDA
+        kernel: instead of a training step, a tiny launch of this kernel family in the
+            PTX interpreter, thread by thread; missing_barrier shows a race
+        rung: of --kernel, such as block_tree (its first CUDA rung if not given)
     """
     from minivae.errors import UserError
     from minivae.study import Recording

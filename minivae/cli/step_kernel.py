@@ -17,9 +17,10 @@ def step_kernel(
         recording.save(json)
         print(json)
     if html is not None:
+        from minivae.files import write
         from minivae.page.launch import launch_page
 
-        html.write_text(launch_page(recording), encoding="utf-8")
+        write(html, launch_page(recording).encode())
         print(html)
     if plain or (json is None and html is None):
         print(as_text(recording), end="")

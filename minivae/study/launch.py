@@ -26,11 +26,13 @@ import numpy as np
 from minivae_kernels import devices, examples, family, nvrtc
 
 from minivae.errors import UserError
+from minivae.files import write
 
 FORMAT, VERSION = "minivae launch", 1
 FAULTY = "missing_barrier"
 """A kernel of its own, which lacks a barrier: what a race looks like."""
-SHAPES = {"matmul": (4, 8), "colsum": (6, 4), "logmeanexp": (4, 8)}
+SHAPES = {"matmul": (5, 8), "colsum": (6, 4), "logmeanexp": (4, 8)}
+SHAPES |= dict.fromkeys(("conv.forward", "conv.adjoint", "conv.weight"), (1, 1))
 SHAPE = (2, 8)  # of the first array of any other family
 MOST_TOUCHES = 60_000
 SECTOR, WARP = 32, 32
@@ -121,7 +123,7 @@ class LaunchRecording:
 
     def save(self, path: str | Path) -> None:
         """Write the recording."""
-        Path(path).write_text(self.as_json() + "\n", encoding="utf-8")
+        write(Path(path), f"{self.as_json()}\n".encode())
 
     def steps(self) -> Iterator[tuple[Launch, int, Request]]:
         """Yield every request with its launch and the number of its epoch, from 0."""

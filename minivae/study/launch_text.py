@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby, pairwise
 from textwrap import wrap
@@ -51,7 +52,7 @@ def _request(recording: LaunchRecording, request: Request, step: int) -> list[st
     head = f"{step:4}  {request.kind:7} {request.space} {request.array}"
     tail = f"{request.bytes} bytes"
     if request.sectors:
-        tail += f", {request.sectors} sectors"
+        tail += f", {request.sectors} sector{'s' * (request.sectors > 1)}"
     lines = (
         [head + tail.rjust(WIDTH - len(head))] if len(head + tail) < WIDTH else [head]
     )
@@ -100,7 +101,8 @@ def pattern(request: Request) -> list[str]:
     for block, touches in groupby(request.touches, key=lambda touch: touch.block):
         run = list(touches)
         threads = spans(touch.thread for touch in run)
-        lines.append(_cut(f"block {block}: threads {threads} {_cells(request, run)}"))
+        told = f"block {block}: threads {threads} {_cells(request, run)}"
+        lines.append(told if len(told) < WIDTH - 6 else f"{told[: WIDTH - 7]}…")
     if len(lines) > 4:
         lines[3:] = [f"and so {len(lines) - 3} more blocks"]
     return lines
@@ -114,19 +116,20 @@ def _cells(request: Request, run: list[Touch]) -> str:
         return f"← lane {kept.pop():+d}" if len(kept) == 1 else f"← lanes {lanes}"
     cells = [touch.offset // request.item for touch in run]
     width = len(run[0].values)
-    steps = {b - a for a, b in pairwise(cells)}
+    steps = Counter(b - a for a, b in pairwise(cells))
     if len(cells) == 1 and width == 1:
         return f"→ cell {cells[0]}"
     where = f"→ cells {spans(c + k for c in cells for k in range(width))}"
     if not steps:
         return where
-    if steps == {0}:
+    step, count = steps.most_common(1)[0]
+    if 2 * count < len(cells):
+        return f"{where}, scattered"
+    names = {0: "one for several", width: "neighbours"}
+    mostly = "mostly " if len(steps) > 1 else ""
+    if not (step or mostly):
         return f"→ cell {cells[0]}, one for all"
-    if steps == {width}:
-        return f"{where}, neighbours"
-    if len(steps) == 1:
-        return f"{where}, stride {steps.pop()}"
-    return f"{where}, scattered"
+    return f"{where}, {mostly}{names.get(step, f'stride {step}')}"
 
 
 def access(request: Request) -> str:
