@@ -6,10 +6,12 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+AXE = Path(__file__).parent.parent / ".axe/node_modules/axe-core/axe.min.js"
 PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
     "torch": (
         "torch is not installed",
@@ -21,6 +23,10 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
             shutil.which("chromium") is not None
             and importlib.util.find_spec("playwright") is not None
         ),
+    ),
+    "axe": (
+        "no axe-core: npm install --prefix .axe axe-core@4.14.1",
+        lambda: AXE.exists() and PARTS["browser"][1](),
     ),
     "ptx": (
         "NVRTC or numba-cuda is not installed: pip install 'minivae[ptx]'",

@@ -12,7 +12,17 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, data, em, evaluate, kernels, pictures, train, verify
+from minivae.cli import (
+    check,
+    data,
+    em,
+    evaluate,
+    kernels,
+    pictures,
+    step,
+    train,
+    verify,
+)
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -27,7 +37,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "verify": verify.verify,
     "museum": verify.museum,
     "em": em.em,
-    "step": check.step,
+    "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,
 }

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from minivae.backend import Array
-from minivae.checkpoint import write
 from minivae.data import Dataset
 from minivae.errors import UserError
+from minivae.files import write
 from minivae.models import Autoencoder
 from minivae.random import Noise, Stream
 
