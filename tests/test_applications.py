@@ -379,10 +379,10 @@ def test_the_linear_autoencoder_ties_with_pca_on_what_it_rebuilds() -> None:
     model = stub(lambda x: (flat(x) - mean) @ U, digits.shape, 2)
     model.reconstruct = lambda x: ((flat(x) - mean) @ U @ U.T + mean).reshape(x.shape)
     found = likeness.reconstruction(model, digits, "test")
-    assert found["rows"]["model"]["value"] == pytest.approx(
+    assert found["rows"]["code"]["value"] == pytest.approx(
         found["rows"]["PCA of 2"]["value"]
     )
-    assert found["verdicts"]["model"]["winner"] == "neither"
+    assert found["verdicts"]["code"]["winner"] == "neither"
     assert pair["pca"].test.shape == (179, 2)
 
 

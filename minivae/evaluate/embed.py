@@ -26,10 +26,10 @@ from minivae.evaluate.features import (
     check_shape,
     fitted_pca,
     flat,
-    kl_per_latent,
     mean_codes,
 )
 from minivae.evaluate.intervals import Verdict, crossed
+from minivae.evaluate.pictures import ranked_latents
 from minivae.models import Autoencoder
 
 MOST = 2000  # images: the ranks are a matrix of their square
@@ -113,7 +113,9 @@ def plane(
     if Z == 2:
         return codes, ("latent 0", "latent 1")
     if by == "kl":
-        a, b = largest_kl(model, data)[:2]
+        (a, b, *_), _, what = ranked_latents(model, data)
+        if what != "KL":
+            raise UserError(f"the latents of {model.name} have no KL of their own")
         return codes[:, [a, b]], (f"latent {a}, largest KL", f"latent {b}, next")
     from sklearn.decomposition import PCA
 
@@ -125,14 +127,6 @@ def plane(
         for i, share in enumerate(shares, start=1)
     )
     return pca.transform(codes), (first, second)
-
-
-def largest_kl(model: Autoencoder, data: Dataset) -> list[int]:
-    """Return all latents by their KL over the validation split, largest first."""
-    kl = kl_per_latent(model, data.validation.images)
-    if not kl:
-        raise UserError(f"the latents of {model.name} have no KL of their own")
-    return [int(i) for i in np.argsort(kl)[::-1]]
 
 
 def trust_terms(high: Array, low: Array, k: int) -> Array:

@@ -46,12 +46,12 @@ def reconstruction(model: Autoencoder, data: Dataset, split: str) -> dict[str, A
     pca = fitted_pca(data.train.images, model.latent)
     x = flat(images)
     errors = {
-        "model": squares(x, flat(np.concatenate(rebuilt))),
+        "code": squares(x, flat(np.concatenate(rebuilt))),
         f"PCA of {pca.n_components_}": squares(
             x, pca.inverse_transform(pca.transform(x))
         ),
     }
-    return _document(about(model, data, split), "squared error", errors, ("model",))
+    return _document(about(model, data, split), "squared error", errors, ("code",))
 
 
 def interpolation(
