@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from minivae.evaluate.foreign import Case
 
 NAMES = {"code": "code", "pca": "PCA", "pixels": "pixels"}
+SHORT = {"reconstruction": "recon", "PCA residual": "PCA", "mean image": "mean"}
 
 
 def embed(
@@ -302,22 +303,27 @@ def _print_case(found: dict[str, Any]) -> None:
 
 
 def _print_summary(found: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
-    names = [row["score"] for row in found[0]["scores"]]
-    head = {"reconstruction": "recon", "PCA residual": "PCA", "mean image": "mean"}
     rows = []
     for one in found:
-        values = {row["score"]: row["auroc"]["value"] for row in one["scores"]}
+        values = {row["score"]: row["auroc"] for row in one["scores"]}
+        verdict = one["verdicts"]["auroc"]
         rows.append(
             (
                 one["foreign"],
-                *(f"{values[name]:.3f}" for name in names),
-                one["verdicts"]["auroc"]["short"],
+                *_best_two(verdict, values),
+                "below chance" if one["below_chance"] else verdict["short"],
             )
         )
-    rows.append(("mean", *(f"{summary['mean'][n]['value']:.3f}" for n in names), ""))
-    print("AUROC")
-    _table(("left out", *(head.get(n, n) for n in names), "AUROC"), rows)
-    say(f"over the classes: {summary['verdict']['text']}")
+    verdict = summary["verdict"]
+    mean = ("mean", *_best_two(verdict, summary["mean"]), verdict["short"])
+    print("AUROC ± half its 95 % interval, of the best score and the best baseline")
+    _table(("left out", "model", "baseline", "verdict"), [*rows, mean])
+    say(f"Over the classes: {verdict['text']}")
+
+
+def _best_two(verdict: dict[str, Any], values: dict[str, Any]) -> list[str]:
+    names = (verdict["ours"], verdict["baseline"])
+    return [f"{SHORT.get(name, name)}  {_half(values[name])}" for name in names]
 
 
 # Tables
