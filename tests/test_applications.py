@@ -258,7 +258,7 @@ def test_what_is_alike_is_found_by_chance() -> None:
     )
     names = [row["score"] for row in found["scores"]]
     assert names == ["reconstruction", "PCA residual", "mean image"]
-    assert found["left_out"] == "no −ELBO and no IWAE: an autoencoder has no prior"
+    assert found["missing"] == "no −ELBO and no IWAE: an autoencoder has no prior"
     for row in found["scores"]:
         assert row["auroc"]["low"] <= 0.5 <= row["auroc"]["high"]
 

@@ -292,8 +292,8 @@ def _print_case(found: dict[str, Any]) -> None:
         "share of the others and of the foreign above the threshold that "
         f"{100 * share:g} % of the validation images exceed."
     )
-    if found["left_out"]:
-        print(found["left_out"])
+    if found["missing"]:
+        print(found["missing"])
     print("\n".join(found["files"]))
     say(
         "The picture: 32 most typical images, then the 32 least, by the best of the "

@@ -1,6 +1,7 @@
 """`minivae sample`, `reconstruct`, `interpolate`, `traverse`, `manifold`: pictures.
 
-PNG and .npy files, and beside each picture a number that a baseline has too."""
+PNG and .npy files, and beside each picture a number that a baseline has too.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +45,8 @@ def sample(
     measured = likeness.sampling(loaded.model, images, seed)
     files = _write(drawn, columns, out or run / "figures" / "samples")
     _tell(files, measured, json)
+    if not loaded.model.has_kl and not json:
+        say("An autoencoder has no prior: these codes are drawn from one all the same.")
 
 
 def reconstruct(

@@ -99,7 +99,7 @@ def detect(
             for i, metric in enumerate(METRICS)
         },
         "below_chance": all(row["auroc"]["high"] < 0.5 for row in rows),
-        "left_out": judge.left_out,
+        "missing": judge.missing,
     }
     return Detection(about(model, data, "test") | document, scores)
 
@@ -133,14 +133,14 @@ class Judge:
         self.mean = flat(data.train.images).mean(axis=0)
         self.pca = fitted_pca(data.train.images, model.latent)
         self.bounded = model.has_kl and model.likelihood.is_density
-        self.left_out = None
+        self.missing = None
         if not self.bounded:
             why = (
                 f"{model.likelihood.name} is not a likelihood"
                 if model.has_kl
                 else "an autoencoder has no prior"
             )
-            self.left_out = f"no −ELBO and no IWAE: {why}"
+            self.missing = f"no −ELBO and no IWAE: {why}"
 
     def __call__(self, images: Array) -> dict[str, Array]:
         """Return every score of images, (N,) each in float64."""
