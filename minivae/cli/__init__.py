@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 
 from minivae.cli import (
+    applications,
     check,
     data,
     em,
@@ -33,6 +34,11 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reconstruct": pictures.reconstruct,
     "interpolate": pictures.interpolate,
     "traverse": pictures.traverse,
+    "manifold": pictures.manifold,
+    "embed": applications.embed,
+    "probe": applications.probe,
+    "cluster": applications.cluster,
+    "detect": applications.detect,
     "gradcheck": check.gradcheck,
     "verify": verify.verify,
     "museum": verify.museum,
