@@ -17,6 +17,7 @@ BAR, FLOOR = drawing.COLOURS["dense"], drawing.COLOURS["conv"]
 PALE = "#a8bfd8"  # a thing counted, not timed
 GREY = "#777777"
 ROW = 0.27  # inches of a bar
+MUCH = 20  # times as long: beside it a bar cannot be seen
 
 
 def save(
@@ -50,16 +51,14 @@ def _times(axes: Any, ladder: Ladder, entries: Sequence[Entry]) -> None:
 
     timings = [e.timing for e in entries if e.timing is not None]
     floors = [e.floor_ms for e in entries if e.floor_ms is not None]
-    widest = max(t.p80 for t in timings)
     for i, (t, floor) in enumerate(zip(timings, floors, strict=True)):
         axes.barh(i, t.p50, color=BAR, height=0.62)
         spread = [[t.p50 - t.p20], [t.p80 - t.p50]]
         axes.errorbar(t.p50, i, xerr=spread, fmt="none", ecolor=GREY, elinewidth=1)
-        text = f"{short(t.p50)} ms, {floor / t.p50:.0%}"
-        end = max(t.p80, min(floors)) + 0.02 * widest
-        axes.text(end, i, text, va="center", fontsize=7.5)
+        end = max(t.p80, min(floors))
+        _beside(axes, i, end, f"{short(t.p50)} ms, {floor / t.p50:.0%}")
     _floor_line(axes, min(floors), f"floor {short(min(floors))} ms, 100%")
-    axes.set_xlim(0, 1.4 * widest)
+    _widths(axes, [*floors, *(t.p20 for t in timings), *(t.p80 for t in timings)])
     _rungs(axes, entries)
     drawing.label(axes, ladder.size, "ms: p50, with p20 to p80", "")
 
@@ -68,26 +67,41 @@ def _bytes(
     axes: Any, ladder: Ladder, entries: Sequence[Entry], static: Mapping[str, RungRow]
 ) -> None:
     rows = [static[f"{ladder.family.name} {e.name}"] for e in entries]
-    moved = [row.bytes_per_element for row in rows]
-    widest = max((m for m in moved if m is not None), default=rows[0].floor)
-    widest = max(widest, rows[0].floor)
-    for i, value in enumerate(moved):
-        if value is not None:
-            axes.barh(i, value, color=PALE, height=0.62)
-        text = "a library's" if value is None else f"{value:.3g}"
-        axes.text(0.015 * widest, i, text, va="center", fontsize=7.5)
     floor = min(row.floor for row in rows)
-    _floor_line(axes, floor, f"floor {floor:.3g}")
-    axes.set_xlim(0, 1.05 * widest)
+    moved = [row.bytes_per_element or floor for row in rows]
+    for i, (row, value) in enumerate(zip(rows, moved, strict=True)):
+        known = row.bytes_per_element is not None
+        if known:
+            axes.barh(i, value, color=PALE, height=0.62)
+        _beside(axes, i, value, f"{value:.3g}" if known else "a library: not counted")
+    _floor_line(axes, floor, f"floor {floor:.3g} bytes")
+    _widths(axes, [*moved, floor])
     _rungs(axes, entries)
     drawing.label(axes, "on CUDA: not timed", "bytes an element, counted", "")
+
+
+def _beside(axes: Any, i: int, end: float, text: str) -> None:
+    """Write to the right of a bar."""
+    place = {"textcoords": "offset points", "va": "center", "fontsize": 7.5}
+    axes.annotate(text, (end, i), (4, 0), **place)
+
+
+def _widths(axes: Any, values: Sequence[float]) -> None:
+    """Leave room for words beside the bars; by powers of ten where they differ much."""
+    low, high = min(values), max(values)
+    if high > MUCH * low:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 2, high * (high / low) ** 0.45)
+        drawing.ticks(axes.xaxis)
+    else:
+        axes.set_xlim(0, 1.4 * high)
 
 
 def _floor_line(axes: Any, floor: float, name: str) -> None:
     axes.axvline(floor, color=FLOOR, lw=1.3, label=name)
     axes.legend(
         loc="lower right",
-        bbox_to_anchor=(1, 1),
+        bbox_to_anchor=(1.01, 0.985),
         fontsize=7.5,
         borderpad=0,
         handlelength=1,
@@ -132,8 +146,8 @@ def roofline(found: Sequence[Ladder]) -> Any:
         axes.plot([density] * 2, [first, best], color=GREY, lw=0.6, alpha=0.6)
         axes.plot(density, first, "o", ms=4, mfc="white", mec=BAR)
         axes.plot(density, best, "o", ms=5, color=BAR)
-    _names(axes, points)
     axes.set(xscale="log", yscale="log", xlim=ends)
+    _names(axes, points)
     for axis in (axes.xaxis, axes.yaxis):
         drawing.ticks(axis)
         axis.set_minor_formatter("")
@@ -155,19 +169,18 @@ def _points(ladder: Ladder) -> tuple[str, float, float, float] | None:
 
 
 def _names(axes: Any, points: Sequence[tuple[str, float, float, float]]) -> None:
-    """Write families beside their points; those that share a place share a label."""
-    import math
+    """Write families beside their points, those that are near each other apart."""
+    from math import exp, log
 
-    places: list[tuple[float, float, list[str]]] = []
-    for name, density, _, best in sorted(points, key=lambda p: (p[1], p[3])):
-        for x, y, names in places:
-            if abs(math.log(density / x)) < 0.25 and abs(math.log(best / y)) < 0.3:
-                names.append(name)
-                break
-        else:
-            places.append((density, best, [name]))
-    for x, y, names in places:
-        text = "\n".join(names)
-        axes.annotate(
-            text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=7
-        )
+    low, high = (log(value) for value in axes.get_ylim())
+    step = 0.034 * (high - low)  # of a line of text
+    width = 0.16 * log(axes.get_xlim()[1] / axes.get_xlim()[0])
+    placed: list[tuple[float, float]] = []
+    for name, density, _, best in sorted(points, key=lambda p: p[3]):
+        x, y = log(density), log(best)
+        for other_x, other_y in placed:
+            if abs(x - other_x) < width and y < other_y + step:
+                y = other_y + step
+        placed.append((x, y))
+        place = {"textcoords": "offset points", "va": "center", "fontsize": 7}
+        axes.annotate(name, (density, exp(y)), (6, 0), **place)

@@ -173,15 +173,15 @@ def summarise(out: Path, dry: bool) -> None:
         if (path := out / f"{name}.json").exists()
     }
     rows = [row for part in parts.values() for row in part["rows"]]
+    measured = parts.get("kernels", {})
     document = {
         "dry": dry,
         "gpu": described(cuda_library()),
         "steps": steps,
-        **{
-            name: parts.get("kernels", {}).get(name) for name in ("machine", "versions")
-        },
+        "machine": measured.get("machine"),
+        "versions": measured.get("versions"),
         "rows": rows,
-        "kernels": parts.get("kernels", {}).get("kernels", []),
+        "kernels": measured.get("kernels", []),
     }
     text = json.dumps(document, indent=2)
     (out / "session.json").write_text(text, encoding="utf-8")

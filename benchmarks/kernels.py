@@ -59,7 +59,7 @@ def run(
             found += measure([family], place)
     static = static_rows(families)
     paths = charts.save(found, static, figures) if figures else []
-    sheets = [s for ladder in found for s in sheets_of(ladder, static, place.name)]
+    sheets = [s for ladder in found for s in sheets_of(ladder, static, place)]
     if write:
         report.write_page("kernels", sheets)
     if json:
@@ -67,7 +67,7 @@ def run(
     else:
         report.print_sheets(sheets)
         if paths:
-            print(f"pictures  {', '.join(map(str, paths))}")
+            print(f"pictures  {len(paths)} files, PNG and SVG, in {figures}")
 
 
 def place_of(device: str, rounds: int, small: bool) -> Place:
@@ -148,24 +148,26 @@ def static_rows(families: Sequence[Family]) -> dict[str, RungRow]:
 # What is said of it
 
 
-def sheets_of(ladder: Ladder, static: dict[str, RungRow], device: str) -> list[Sheet]:
+def sheets_of(ladder: Ladder, static: dict[str, RungRow], place: Place) -> list[Sheet]:
     """Return a table of what was measured, and of CUDA rungs one of what was not."""
     from benchmarks.report import Sheet
 
     family = ladder.family
-    title = f"{family.name}: {family.equation}; {ladder.size}"
+    title = f"{family.name}: {family.equation}"
     made = []
     measured = [e for e in ladder.entries if e.timing is not None]
     header = ("rung", "p50 ms", "p20", "p80", "GB/s", "of floor")
-    graph = ("graph",) if device == "cuda" else ()
+    graph = ("graph",) if place.name == "cuda" else ()
     rows = [_cells(entry, ladder, bool(graph)) for entry in measured]
     floor = min(e.floor_ms for e in measured if e.floor_ms is not None)
-    flops = _scaled(ladder.floor.flops, "FLOP")
+    moved, flops = _scaled(ladder.floor.bytes, "B"), _scaled(ladder.floor.flops, "FLOP")
     note = (
-        f"Floor {floor:.3g} ms: {_scaled(ladder.floor.bytes, 'B')} at the copy's "
+        f"{ladder.size}. Floor {floor:.3g} ms: {moved} at the copy's "
         f"{ladder.copy_gbs:.3g} GB/s, {flops} at sgemm's {ladder.sgemm_gflops:.3g} "
         "GFLOP/s."
     )
+    if gpu := place.described:
+        note = f"On {gpu['gpu']}: {note}"
     made.append(Sheet(title, (*header, *graph), rows, [note]))
     if unmeasured := [
         e for e in ladder.entries if e.runs_on == "cuda" and e.timing is None
@@ -251,6 +253,6 @@ def document(found: Sequence[Ladder], static: dict[str, RungRow], place: Place) 
                     "static": [asdict(k) for k in row.kernels] if row else [],
                 }
             )
-    if gpu := getattr(place, "described", None):
-        told["gpu"] = gpu
+    if place.described:
+        told["gpu"] = place.described
     return report.document(rows, **told)

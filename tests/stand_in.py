@@ -71,13 +71,13 @@ def _operator(name: str) -> Callable[..., Any]:
 
 
 _BINARY = ["add", "sub", "mul", "truediv", "pow", "matmul"]
+_BINARY += ["and", "or", "xor", "lshift", "rshift"]
 _COMPARISONS = ["lt", "le", "gt", "ge", "eq"]
 for _name in [
     *(f"__{n}__" for n in _BINARY + _COMPARISONS),
     *(f"__r{n}__" for n in _BINARY),
     *(f"__i{n}__" for n in _BINARY if n != "matmul"),
     "__neg__",
-    "__and__",
 ]:
     setattr(ndarray, _name, _operator(_name))
 
