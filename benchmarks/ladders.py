@@ -171,7 +171,8 @@ class Cpu:
     name, shapes = "cpu", ON_CPU
 
     def __init__(self, rounds: int, shapes: Shapes = ON_CPU) -> None:
-        self.rounds, self.shapes, self.described = rounds, shapes, {}
+        self.rounds, self.shapes = rounds, shapes
+        self.described: dict[str, Any] = {}
 
     def moved(self, call: Call) -> Call:
         """Return the call as it is."""

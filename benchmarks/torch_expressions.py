@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from minivae_kernels.examples import Call
-from minivae_kernels.launch import is_cupy
+from minivae_kernels.devices import is_cupy
 
 Expression = Callable[..., Any]
 

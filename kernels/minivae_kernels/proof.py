@@ -29,7 +29,7 @@ from minivae_kernels.family import Family, Rung
 from minivae_kernels.ptx import PtxError
 
 SHAPES = (
-    *((1, 1), (3, 4), (3, 31), (1, 33), (33, 3), (2, 1023), (2, 1024)),
+    *((1, 1), (1, 3), (31, 1), (3, 4), (3, 31), (1, 33), (33, 3), (2, 1023), (2, 1024)),
     *((129, 5), (65, 20), (5, 784), (17, 132), (300, 8), (70, 4), (2, 1100)),
 )
 """One row and many, below a warp and above a block, multiples of 4 and not."""
