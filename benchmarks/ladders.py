@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from minivae_kernels import Cost, Family, Rung
+from minivae_kernels import Cost, Family
 from minivae_kernels.cpu import kernel
 from minivae_kernels.examples import Call, example
 from minivae_kernels.proof import differences, results
@@ -132,13 +132,11 @@ class Ladder:
             if (t := entry.timing) is not None:
                 assert entry.floor_ms is not None
                 of_floor = {"ratio_to": FLOOR, "ratio": entry.floor_ms / t.p50}
-                rate = self.floor.flops / t.p50 / 1e6
-                row = _timed(row, t, gflops=rate, **of_floor)
+                row = _timed(row, t, self.floor.flops, **of_floor)
             made.append(row)
-        for stick in YARDSTICKS:
-            t = self.yardsticks[stick]
-            rate = self.multiplied / t.p50 / 1e6 if stick == SGEMM else None
-            made.append(_timed(Row(name, stick, self.batch), t, gflops=rate))
+        for stick, flops in ((COPY, 0), (SGEMM, self.multiplied)):
+            row = Row(name, stick, self.batch)
+            made.append(_timed(row, self.yardsticks[stick], flops))
         return made
 
     @property
@@ -152,9 +150,10 @@ class Ladder:
         return self.multiplied / self.yardsticks[SGEMM].p20 / 1e6
 
 
-def _timed(row: Row, timing: Timing, **more: Any) -> Row:
+def _timed(row: Row, timing: Timing, flops: int, **ratio: Any) -> Row:
     times = {f"{name}_ms": ms for name, ms in timing._asdict().items()}
-    return Row(row.benchmark, row.impl, row.batch, **times, **more)
+    rate = flops / timing.p50 / 1e6 if flops else None
+    return replace(row, **times, gflops=rate, **ratio)
 
 
 # The processor
@@ -212,10 +211,8 @@ class Cpu:
 # Measuring
 
 
-def measure(
-    families: Sequence[Family], place: Place, rung: Rung | None = None
-) -> Iterator[Ladder]:
-    """Yield the ladder of each family, measured; `rung` is timed even where it lags.
+def measure(families: Sequence[Family], place: Place) -> Iterator[Ladder]:
+    """Yield the ladder of each family, measured.
 
     Raises `UserError` where a rung does not compute what its reference does.
     """

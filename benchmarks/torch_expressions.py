@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from minivae_kernels.examples import Call
 from minivae_kernels.devices import is_cupy
+from minivae_kernels.examples import Call
 
 Expression = Callable[..., Any]
 

@@ -297,6 +297,7 @@ PASSES_ON = 'while [ "$1" != {python} ]; do shift; done\nexec "$@"\n'
 
 @pytest.mark.needs("ptx")
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_session_on_a_gpu_goes_all_the_way_without_one(tmp_path: Path) -> None:
     """As on a bare machine: what need not be there is not; tools are passed through."""
     bare, tools, out = (tmp_path / name for name in ("bare", "tools", "out"))
