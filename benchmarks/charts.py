@@ -34,12 +34,12 @@ def save(
 def bars(ladder: Ladder, static: Mapping[str, RungRow]) -> Any:
     """Draw what was timed; and of CUDA rungs that were not, the bytes an element."""
     timed = [e for e in ladder.entries if e.timing is not None]
-    counted = [e for e in ladder.entries if e.timing is None and e.runs_on == "cuda"]
+    name, equation = ladder.family.name, ladder.family.equation
+    untimed = [e for e in ladder.entries if e.timing is None and e.runs_on == "cuda"]
+    counted = [e for e in untimed if f"{name} {e.name}" in static]
     rows = max(len(timed), len(counted))
     figure, axes = drawing.panels(1 + bool(counted), 4.6, 1.0 + ROW * rows)
-    figure.suptitle(
-        f"{ladder.family.name}:  {ladder.family.equation}", x=0.01, ha="left"
-    )
+    figure.suptitle(f"{name}:  {equation}", x=0.01, ha="left")
     _times(axes[0], ladder, timed)
     if counted:
         _bytes(axes[1], ladder, counted, static)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +17,9 @@ from typing import Any
 from minivae_kernels import Family, families
 from minivae_kernels.examples import example
 
-from benchmarks import kernels, report
+from benchmarks import charts, kernels, report
 from benchmarks.cuda import Cuda, described
-from benchmarks.ladders import Timed
+from benchmarks.ladders import Ladder, Timed, measure
 from benchmarks.report import Row, Sheet
 from benchmarks.timing import Timing
 from minivae import VAE, backend, data
@@ -33,21 +32,15 @@ AGREEMENT = 1e-3  # relative, of losses after a few steps
 
 
 def measure_kernels(out: Path, dry: bool) -> None:
-    """Measure all ladders; writes kernels.json and figures/."""
-    rounds = 1 if dry else 20
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        kernels.run(
-            "relu" if dry else None,
-            device="cuda",
-            rounds=rounds,
-            small=dry,
-            figures=out / "figures",
-            json=True,
-        )
-    (out / "kernels.json").write_text(printed.getvalue(), encoding="utf-8")
-    found = json.loads(printed.getvalue())
-    print(f"{len(found['rows'])} rows")
+    """Measure all ladders; kernels.json grows by each, figures/ is drawn at the end."""
+    place = Cuda(rounds=1 if dry else 20, small=dry)
+    found: list[Ladder] = []
+    for family in chosen(dry):
+        found += measure([family], place)
+        text = kernels.document(found, {}, place)
+        (out / "kernels.json").write_text(text, encoding="utf-8")
+        report.print_sheets(kernels.sheets_of(found[-1], {}, place))
+    charts.save(found, {}, out / "figures")
 
 
 def measure_training(out: Path, dry: bool) -> None:

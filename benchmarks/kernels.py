@@ -169,9 +169,8 @@ def sheets_of(ladder: Ladder, static: dict[str, RungRow], place: Place) -> list[
     if gpu := place.described:
         note = f"On {gpu['gpu']}: {note}"
     made.append(Sheet(title, (*header, *graph), rows, [note]))
-    if unmeasured := [
-        e for e in ladder.entries if e.runs_on == "cuda" and e.timing is None
-    ]:
+    untimed = [e for e in ladder.entries if e.runs_on == "cuda" and e.timing is None]
+    if unmeasured := [e for e in untimed if f"{family.name} {e.name}" in static]:
         made.append(_static_sheet(ladder, unmeasured, static))
     return made
 

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from minivae_kernels import Cost, Family
+from minivae_kernels import Cost, Family, Rung
 from minivae_kernels.cpu import kernel
 from minivae_kernels.examples import Call, example
 from minivae_kernels.proof import differences, results
@@ -220,56 +220,70 @@ def measure(families: Sequence[Family], place: Place) -> Iterator[Ladder]:
         yield _ladder(family, place)
 
 
+class _Work:
+    """The arrays of a call, here and there, and what must come out of it.
+
+    A family has one for each form in which its noise may come.
+    """
+
+    def __init__(self, family: Family, rung: Rung, place: Place) -> None:
+        shape = place.shapes.get(family.name)
+        self.call = example(family.name, shape, rung=rung)
+        self.there = place.moved(self.call)
+        self.right = results(family, family.rungs[0], _widened(self.call))
+        self.floor = family.cost(*self.call[0], **self.call[1])
+
+
 def _ladder(family: Family, place: Place) -> Ladder:
-    shape = place.shapes.get(family.name)
-    entries: list[Entry] = []
+    works: dict[str, _Work] = {}
+    of_entry: list[tuple[Entry, _Work]] = []
     cases: dict[str, Callable[[], object]] = {}
     for rung in family.rungs:
-        call = example(family.name, shape, rung=rung)
-        arrays, options = call
-        cost = rung.cost(*arrays, **options) if rung.cost else None
-        entry = Entry(
-            rung.name,
-            rung.number,
-            rung.runs_on,
-            rung.language,
-            rung.idea,
-            cost.moved if cost else None,
-            cost.beside if cost else {},
-        )
-        entries.append(entry)
-        there = place.moved(call)
-        entry.why_not = rung.why_not(*there[0], **there[1])
+        if rung.needs not in works:
+            works[rung.needs] = _Work(family, rung, place)
+        work = works[rung.needs]
+        arrays, options = work.there
+        entry = _entry(rung, work.call)
+        entry.why_not = rung.why_not(*arrays, **options)
+        of_entry.append((entry, work))
         if entry.why_not is None:
-            found = [place.home(a) for a in results(family, rung, there)]
-            entry.error = _error(family, rung.name, found, call)
-            cases[rung.name] = partial(rung.function, *there[0], **there[1])
-    call = example(family.name, shape, rung=family.rungs[0])
-    for name, function in place.peers(family.name, place.moved(call)).items():
-        found = function()
-        pair = found if isinstance(found, tuple) else (found,)
-        error = _error(family, name, [place.home(a) for a in pair], call)
-        entries.append(Entry(name, runs_on=place.name, language=name, error=error))
+            found = [place.home(a) for a in results(family, rung, work.there)]
+            entry.error = _error(rung.name, found, work.right)
+            cases[rung.name] = partial(rung.function, *arrays, **options)
+    first = works[family.rungs[0].needs]
+    for name, function in place.peers(family.name, first.there).items():
+        returned = function()
+        pair = returned if isinstance(returned, tuple) else (returned,)
+        error = _error(name, [place.home(a) for a in pair], first.right)
+        entry = Entry(name, runs_on=place.name, language=name, error=error)
+        of_entry.append((entry, first))
         cases[name] = function
-    floor = family.cost(*call[0], **call[1])
-    cases[COPY], copied = place.copy(floor.bytes)
+    cases[COPY], copied = place.copy(first.floor.bytes)
     cases[SGEMM], multiplied = place.product()
     timed = place.time(cases)
     sticks = {stick: timed.pop(stick).timing for stick in YARDSTICKS}
-    size, batch = _size(call)
-    made = Ladder(family, size, batch, floor, entries, sticks, copied, multiplied)
-    for entry in entries:
+    entries = [entry for entry, _ in of_entry]
+    what = (*_size(first.call), first.floor)
+    made = Ladder(family, *what, entries, sticks, copied, multiplied)
+    for entry, work in of_entry:
         if entry.name in timed:
             entry.timing, entry.graph_ms = timed[entry.name]
-            entry.floor_ms = _floor_ms(made, _own_call(family, entry, shape))
+            entry.floor_ms = _floor_ms(made, work.floor)
     return made
 
 
-def _own_call(family: Family, entry: Entry, shape: Any) -> Cost:
-    """Return the floor of an entry's own call: noise that is drawn is not read."""
-    rung = family.rungs[entry.number or 0]
-    arrays, options = example(family.name, shape, rung=rung)
-    return family.cost(*arrays, **options)
+def _entry(rung: Rung, call: Call) -> Entry:
+    """Return what a rung says of itself."""
+    cost = rung.cost(*call[0], **call[1]) if rung.cost else None
+    return Entry(
+        rung.name,
+        rung.number,
+        rung.runs_on,
+        rung.language,
+        rung.idea,
+        cost.moved if cost else None,
+        cost.beside if cost else {},
+    )
 
 
 def _floor_ms(ladder: Ladder, floor: Cost) -> float:
@@ -277,9 +291,8 @@ def _floor_ms(ladder: Ladder, floor: Cost) -> float:
     return max(by_copy, floor.flops / ladder.sgemm_gflops / 1e6)
 
 
-def _error(family: Family, name: str, found: list[Any], call: Call) -> float:
+def _error(name: str, found: list[Any], right: list[Any]) -> float:
     """Return how far results are from the reference in float64, of the largest."""
-    right = results(family, family.rungs[0], _widened(call))
     pairs = list(zip(found, right, strict=True))
     same = [b if b.dtype.kind in "ui" else b.astype(a.dtype) for a, b in pairs]
     for fault in differences(found, same, TOLERANCE):
