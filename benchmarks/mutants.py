@@ -172,13 +172,13 @@ class Mutant:
 def mutants_of(path: Path) -> list[Mutant]:
     """Return mutants of a file: some of each kind that can occur in it."""
     text = path.read_text(encoding="utf-8")
-    lines, code = text.splitlines(), _code_lines(path, text)
+    lines, code = text.splitlines(), code_lines(path, text)
     found = []
     for kind, (pattern, edit) in KINDS.items():
         spots = [
             (number, match)
             for number in code
-            for match in re.finditer(pattern, _without_comment(path, lines[number]))
+            for match in re.finditer(pattern, without_comment(path, lines[number]))
         ]
         step = max(1, -(-len(spots) // EACH_KIND))
         for number, match in spots[::step]:
@@ -195,11 +195,12 @@ def mutants_of(path: Path) -> list[Mutant]:
     return found
 
 
-def _without_comment(path: Path, line: str) -> str:
+def without_comment(path: Path, line: str) -> str:
+    """Return a line up to its comment."""
     return re.sub(r"(//|#).*" if path.suffix != ".py" else r"#.*", "", line)
 
 
-def _code_lines(path: Path, text: str) -> list[int]:
+def code_lines(path: Path, text: str) -> list[int]:
     """Return the numbers of lines with code of a kernel in them."""
     if path.suffix != ".py":
         return [

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from kernel_cases import PHILOX, TOLERANCES, assert_close, call_for, results
 from minivae_kernels import CannotRunError, Family, Rung, families, running_on
-from minivae_kernels.devices import why_not_interpreted
 from minivae_kernels.examples import Call
 
 import minivae as mv
@@ -136,19 +135,3 @@ def test_without_cupy_a_device_is_refused_in_one_line(
     assert said.out == ""
     assert said.err.startswith("benchmarks: device 'cuda' needs CuPy")
     assert said.err.count("\n") == 1
-
-
-def test_without_a_compiler_nothing_is_called_proved(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from minivae_kernels import devices, proof
-
-    relu = next(f for f in families() if f.name == "relu.forward")
-    reason = "needs NVRTC, which was not found: pip install 'minivae[ptx]'"
-    monkeypatch.setattr(devices, "why_no_ptx", lambda: reason)
-    assert why_not_interpreted(relu.rungs[-1]) == reason
-    with pytest.raises(CannotRunError, match="needs NVRTC"):
-        list(proof.proof(relu, relu.rungs[-1]))
-    with pytest.raises(SystemExit) as end:
-        main(["mutants", "relu.cu"])
-    assert end.value.code == 2

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,7 @@ from minivae_kernels import (
 )
 from minivae_kernels.devices import why_not_driver
 from minivae_kernels.examples import CALLS, Call, Draw
-from minivae_kernels.family import Cost
-from minivae_kernels.launch import CudaC, NumbaCuda, empty, entry_name
+from minivae_kernels.launch import CudaC, NumbaCuda, entry_name
 from minivae_kernels.proof import (
     DOUBLE_SHAPES,
     WORST_NOISE,
@@ -106,29 +104,6 @@ def test_a_rung_is_right_on_long_walks_and_at_the_edge_of_precision(
     family: Family, rung: Rung
 ) -> None:
     assert not list(special_faults(family, rung))
-
-
-def test_what_a_rung_does_not_write_is_seen() -> None:
-    """Outputs are NaN until they are written, and NaN is never right."""
-    relu = family("relu.forward")
-
-    def all_but_the_last(x: Any) -> Any:
-        y = empty(x.shape, x)
-        if x.size:
-            y[:-1] = np.maximum(x[:-1], 0)
-        return y
-
-    forgetful = replace(relu.rungs[-1], function=all_but_the_last, cost=None)
-    (fault,) = faults(relu, forgetful, [(3, 4)])
-    assert "result 0 is nan off" in fault
-
-
-def test_bytes_that_are_not_those_stated_are_a_fault() -> None:
-    relu = family("relu.forward")
-    generous = replace(relu.rungs[-1], cost=lambda x: Cost(3 * x.nbytes, x.size))
-    assert list(faults(relu, generous, [(3, 4)], seed=1)) == [
-        "forward_vectors on (3, 4), seed 1: moves 96 bytes and states 144"
-    ]
 
 
 @each_rung
