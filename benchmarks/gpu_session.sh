@@ -34,7 +34,8 @@ if [ -n "$dry" ]; then
 fi
 export PYTHONPATH=$path${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 export PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 MINIVAE_REQUIRE=gpu
-rm -f "$out"/*.json "$out/session.log" "$out/steps.txt" "$out/session.tar.gz"
+left="session.json session.log steps.txt kernels.json training.json ncu.csv figures"
+(cd "$out" && rm -rf $left session.tar.gz)
 
 # step NAME SECONDS COMMAND...: run it into the log, and note how it ended
 step() {
@@ -85,6 +86,6 @@ step tests 150 "$python" -m pytest -p no:cacheprovider -o addopts= \
     --log-file "$out/ncu.csv" $(session) fastest
   step summary 10 $(session) summary
 }
-(cd "$out" && tar czf session.tar.gz --exclude=stand-in --exclude=session.tar.gz ./*)
+(cd "$out" && ls -d $left 2>/dev/null | tar czf session.tar.gz -T -)
 echo "$out/session.tar.gz"
 ! grep -qvE ' (0|skipped) ' "$out/steps.txt"
