@@ -30,6 +30,7 @@ from minivae.models import (  # noqa: E402
     VAE,
     BernoulliVAE,
     BetaVAE,
+    DenoisingAE,
     MixtureVAE,
 )
 from minivae.random import Noise  # noqa: E402
@@ -42,6 +43,7 @@ __all__ = [
     "VAE",
     "BernoulliVAE",
     "BetaVAE",
+    "DenoisingAE",
     "MixtureVAE",
     "Noise",
     "Parameter",

@@ -72,7 +72,7 @@ def step(
     """Take one training step of a tiny model apart: forward, backward, update.
 
     Args:
-        model: ae, vae, betavae, iwae, mixturevae or bernoullivae
+        model: ae, dae, vae, betavae, iwae, mixturevae or bernoullivae
         beta: weight of the KL, for a betavae (4 if not given)
         lr: learning rate of the Adam step
         seed: of the weights, the images and the noise

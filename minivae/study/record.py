@@ -36,10 +36,12 @@ def record(
 ) -> Recording:
     """Train `model` for one step on `batch` and return all of it.
 
-    `noise` is ε (N, Z), given so that the step can be repeated. The model is left with
+    `noise` is what the loss takes, given so that the step can be repeated: ε (N, Z),
+    or what a denoising autoencoder's images are spoilt with. The model is left with
     its new parameters.
     """
-    listener = Listener(model, {"x": batch, "eps": noise})
+    inputs = model.step_inputs(batch, noise)
+    listener = Listener(model, inputs)
     tensor.mode.observer = listener.hear
     try:
         terms = model.loss_terms(batch, noise)
@@ -62,7 +64,7 @@ def record(
         after = model.loss_terms(batch, noise).loss.item()
     return Recording(
         title=_title(model, batch),
-        inputs=[Value("x", batch), *([Value("eps", noise)] if model.has_kl else [])],
+        inputs=[Value(name, array) for name, array in inputs.items()],
         forward=listener.forward(),
         terms=_terms_by_image(model, before, batch, noise),
         backward=backward,
@@ -124,8 +126,8 @@ class Listener:
         if edge is None:
             if not hasattr(value, "shape"):
                 return f"{value:g}"
-            shared = (n for n, a in self.arrays.items() if np.shares_memory(a, value))
-            return next(shared, "constant")
+            same = (n for n, a in self.arrays.items() if _is_made_of(value, a))
+            return next(same, "constant")
         return self.source_name(edge)
 
     def source_name(self, edge: tensor.Edge) -> str:
@@ -158,6 +160,14 @@ class Listener:
             return [Value(name, to_numpy(node.out))]
         fields = zip(node.op.outputs._fields, node.out, strict=True)
         return [Value(f"{name}.{field}", to_numpy(array)) for field, array in fields]
+
+
+def _is_made_of(value: Array, array: Array) -> bool:
+    """Whether `value` is `array`, reshaped, or a copy of it."""
+    if np.shares_memory(value, array):
+        return True
+    flat = to_numpy(value).reshape(-1), to_numpy(array).reshape(-1)
+    return np.array_equal(*flat, equal_nan=True)
 
 
 def _backward(loss: Tensor, listener: Listener) -> list[Backward]:
