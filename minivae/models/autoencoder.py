@@ -10,8 +10,8 @@ With as many or more (overcomplete) something else must, and there are four such
     dropout      of hidden units
     contraction  contraction ‖∂z/∂x‖²: the code moves little when the image does
 
-Sources: Vincent et al. 2010 (noise); Olshausen & Field 1996 and Ng 2011 (l1);
-Rifai et al. 2011 (contraction); Vincent 2011, section 4 (tied weights).
+Sources: Vincent et al. 2008 (noise, and tied weights); Olshausen & Field 1996 (l1);
+Rifai et al. 2011 (contraction).
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class AE(Autoencoder):
         """‖∂z/∂x‖² of each image, in closed form from its code: (N,).
 
         ∂z_j/∂x_d = s_j W_jd with s = z (1 − z) after a sigmoid, 1 − z² after tanh; so
-        Σ_j s_j² Σ_d W_jd². Rifai et al. 2011, eq. 2 and section 3.
+        Σ_j s_j² Σ_d W_jd². Rifai et al. 2011, section 3.
         """
         slope = z * (1 - z) if self.code_activation == "sigmoid" else 1 - z**2
         lengths = ops.sum(self.code_layer.weight**2, axis=1)
