@@ -11,7 +11,16 @@ from typing import Any
 
 import tyro
 
-from benchmarks import curves, mutants, scale, train
+from benchmarks import (
+    bottleneck,
+    cost,
+    curves,
+    field,
+    mutants,
+    overfitting,
+    scale,
+    train,
+)
 from benchmarks.peers import run
 from minivae.errors import UserError
 
@@ -21,6 +30,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "mutants": mutants.mutants,
     "scale": scale.scale,
     "curves": curves.curves,
+    "overfitting": overfitting.overfitting,
+    "bottleneck": bottleneck.bottleneck,
+    "field": field.field,
+    "cost": cost.cost,
 }
 INTERRUPTED = 130
 

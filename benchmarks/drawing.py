@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = Path(__file__).with_name("figures")
-COLOURS = {"dense": "#4477aa", "conv": "#cc5544"}
+COLOURS = {
+    "dense": "#4477aa",
+    "conv": "#cc5544",
+    "train": "#4477aa",
+    "validation": "#cc5544",
+    "PCA": "#777777",
+    "linear AE": "#222222",
+    "AE": "#4477aa",
+}
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
