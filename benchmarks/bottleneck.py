@@ -24,8 +24,8 @@ SIZES = (2, 4, 8, 16, 32, 64)
 HIDDEN = 256
 PCA, LINEAR, DEEP = "PCA", "linear AE", "AE"
 TRAINING = {
-    LINEAR: {"epochs": 800, "lr": 2e-3, "batch": 100},
-    DEEP: {"epochs": 100, "lr": 1e-3, "batch": 50},
+    LINEAR: {"epochs": 400, "lr": 2e-3, "batch": 100},
+    DEEP: {"epochs": 100, "lr": 1e-3, "batch": 100},
 }
 
 

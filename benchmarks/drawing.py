@@ -64,17 +64,20 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
+def save(
+    draw: Callable[[], Figure], stem: Path, suffixes: Sequence[str] = (".png", ".svg")
+) -> list[Path]:
     """Draw, and write `stem`.png and `stem`.svg; returns their paths."""
     import matplotlib as mpl
 
-    paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
+    paths = [stem.with_suffix(suffix) for suffix in suffixes]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         with mpl.rc_context(STYLE):
             figure = draw()
-            figure.savefig(paths[0], dpi=150)
-            figure.savefig(paths[1], metadata={"Date": None})
+            for path in paths:
+                dated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+                figure.savefig(path, dpi=150, **dated)
     except OSError as error:
         raise UserError(f"cannot write to {stem.parent}: {error.strerror}") from error
     return paths

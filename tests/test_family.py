@@ -382,4 +382,5 @@ def test_a_run_tells_its_noise_and_its_penalties(tmp_path: Path) -> None:
     assert max(map(len, table.splitlines())) <= 80
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Denoising autoencoder on digits" in page
+    assert "its mirror image, of the same weights, as decoder" in page
     assert "spoilt (each pixel set to 0 with probability 0.25)" in page

@@ -56,11 +56,14 @@ def _lead(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
     model, epochs = run.model, len(run.metrics)
     mirrored = model.decoder_arch == model.arch
     decoder = "its mirror image as" if mirrored else f"a {model.decoder_arch}"
+    if model.config().get("tied"):
+        decoder = "its mirror image, of the same weights, as"
     spoilt = ""
     if model.noise_in_words:
         spoilt = (
             f" In training it saw them spoilt ({model.noise_in_words}), and was to "
-            "return the clean ones; all below is measured on clean images."
+            "return the clean ones; but for the training curve, all below is measured "
+            "on clean images."
         )
     return (
         f"An encoder of {model.sizes} units with {decoder} decoder, trained for "
