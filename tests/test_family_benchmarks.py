@@ -93,11 +93,11 @@ def test_tables_are_readable_and_pictures_are_drawn(
         for how in (bottleneck.PCA, bottleneck.LINEAR, bottleneck.DEEP)
         for seed in (0, 1)
     ]
-    rows = [report.Row("AE", "minivae", 128, 2.0, 1.9, 2.1, ratio_to="AE", ratio=1.0)]
+    row = report.Row("AE", "minivae", 128, 2.0, 1.9, 2.1, ratio_to="AE", ratio=1.0)
     sheets = [
         overfitting.sheet(wide, "digits, 100 images"),
         bottleneck.sheet(points, "digits, 100 images"),
-        cost.sheet(rows),
+        cost.sheet([cost.Cost(row, (0.9, 1.0, 1.1))]),
     ]
     report.print_sheets(sheets)
     printed = capsys.readouterr().out
@@ -120,12 +120,14 @@ def test_the_field_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_a_cost_is_a_time_over_the_plain_autoencoders() -> None:
-    rows = {row.benchmark: row for row in cost.measure(1)}
-    assert rows.keys() == {case.name for case in cost.CASES}
-    assert rows[cost.AE].ratio == 1
-    for row in rows.values():
-        plain = rows[cost.AE].p50_ms
-        assert row.ratio == pytest.approx(plain / row.p50_ms)  # type: ignore[operator]
+    costs = {found.row.benchmark: found for found in cost.measure(1)}
+    assert costs.keys() == {case.name for case in cost.CASES}
+    plain = costs[cost.AE].row.p50_ms
+    assert plain is not None
+    for found in costs.values():
+        assert found.row.p50_ms is not None
+        assert found.row.ratio == pytest.approx(plain / found.row.p50_ms)
+        assert found.over == pytest.approx(3 * (found.row.p50_ms / plain,))
 
 
 @pytest.mark.parametrize("name", ["overfitting", "bottleneck", "cost"])
