@@ -80,6 +80,16 @@ def test_the_score_is_the_slope_of_log_p() -> None:
         assert np.abs(mixture.score(x) @ axis - slope).max() <= 1e-6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("latent", [1, 2, 10, 20, 32])
+@pytest.mark.parametrize("name", ["linear_ae", "tied", "denoising"])
+def test_the_limits_are_reached_with_any_number_of_latents(
+    name: str, latent: int
+) -> None:
+    for claim in verify.run(name, latent):
+        assert claim.passed, claim
+
+
 # What is planted
 
 

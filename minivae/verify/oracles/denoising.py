@@ -22,10 +22,11 @@ from minivae.gradcheck import Claim
 from minivae.models import Autoencoder
 from minivae.verify.exact import Spectrum, digits, same_moments
 from minivae.verify.linear import composed, images, linear_model, train
-from minivae.verify.oracles.linear_ae import NEAR, steps_for
+from minivae.verify.oracles.linear_ae import LR, NEAR, steps_for
 from minivae.verify.oracles.overcomplete import MORE
 
 VARIANCE = 0.05
+STEPS = 1000  # of the overcomplete one: the noise makes all directions alike
 
 
 def design(x: Array) -> tuple[Array, Array]:
@@ -44,7 +45,7 @@ def trained(latent: int, steps: int) -> tuple[Autoencoder, float]:
         "dae", latent, likelihood="squared_error", noise=f"gaussian:{VARIANCE}"
     )
     x, eps = map(images, design(digits()))
-    train(model, x, steps, loss=lambda: model.loss_terms(x, eps).loss)
+    train(model, x, steps, LR, loss=lambda: model.loss_terms(x, eps).loss)
     return model, model.loss_terms(x, eps).loss.item()
 
 
@@ -52,8 +53,11 @@ def claims(latent: int = 5) -> Iterator[Claim]:
     """Yield the claims about `latent` latents, and about more than there are pixels."""
     x = digits()
     spectrum, D = Spectrum.of(x), x.shape[1]
-    for name, k in ((f"{latent} latents", latent), ("overcomplete", D + MORE)):
-        model, loss = trained(k, steps_for(min(k, latent)))
+    for name, k, steps in (
+        (f"{latent} latents", latent, steps_for(latent)),
+        ("overcomplete", D + MORE, STEPS),
+    ):
+        model, loss = trained(k, steps)
         filter_, least = spectrum.wiener(VARIANCE, min(k, D))
         yield Claim.equal(
             f"denoising/{name}, loss",

@@ -16,7 +16,7 @@ from scipy import linalg
 from minivae.gradcheck import Claim
 from minivae.verify.exact import Spectrum, digits, same_moments
 from minivae.verify.linear import composed, images, linear_model, train
-from minivae.verify.oracles.linear_ae import NEAR, steps_for
+from minivae.verify.oracles.linear_ae import LR, NEAR, steps_for
 
 
 def claims(latent: int = 5) -> Iterator[Claim]:
@@ -24,7 +24,7 @@ def claims(latent: int = 5) -> Iterator[Claim]:
     x = digits()
     spectrum = Spectrum.of(x)
     model = linear_model("ae", latent, likelihood="squared_error", tied=True)
-    train(model, images(same_moments(x)), steps_for(latent) // 2)
+    train(model, images(same_moments(x)), steps_for(latent), LR)
     least = spectrum.discarded(latent)
     yield Claim.equal(
         "tied/squared error",
