@@ -28,8 +28,7 @@ import numpy as np
 from minivae_kernels.ptx.parse import SIZES
 
 Function = Callable[..., Any]
-LETTERS = {"b": "u", "u": "u", "s": "i", "f": "f"}  # of PTX's types and NumPy's
-DTYPES = {t: np.dtype(f"{LETTERS[t[0]]}{size}") for t, size in SIZES.items()}
+DTYPES = {t: np.dtype(f"{'uuif'['busf'.index(t[0])]}{n}") for t, n in SIZES.items()}
 DTYPES["pred"] = np.dtype(bool)
 BITS, WORDS, FLOATS = "b16 b32 b64", "b32 b64", "f32 f64"
 SIGNED, INTEGERS = "s16 s32 s64", "s16 s32 s64 u16 u32 u64"
@@ -90,8 +89,7 @@ def look_up(parts: list[str], noise: int) -> tuple[Row, list[str], list[str], Fu
 
 def flushed(x: Any) -> Any:
     """Return float32 values with subnormal numbers replaced by zeros of their sign."""
-    tiny = np.abs(x) < 2.0**-126 if x.dtype == np.float32 else np.False_
-    return np.where(tiny, x * 0, x)
+    return np.where(np.abs(x) < 2.0**-126, x * 0, x)
 
 
 def finished(x: Any, dtype: Any, how: list[str]) -> Any:
