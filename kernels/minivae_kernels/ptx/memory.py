@@ -79,17 +79,16 @@ class Memory:
         self.logs = {kind: np.zeros((5, words), np.int32) for kind in CLASHES}
         self.written, arena = np.zeros(words, bool), np.full(self.end, POISON, np.uint8)
         self.views = {width: arena.view(f"u{width}") for width in (1, 2, 4, 8)}
-        self.regions.sort(key=lambda v: v.start)
-        for v in self.regions:
+        regions = self.regions = sorted(self.regions, key=lambda v: v.start)
+        for v in regions:
             content, at = np.frombuffer(v.content, np.uint8), v.start % KIND
             arena[at : at + len(content)] = content
             self.written[at // word : -(-(at + v.size) // word)] = v.known
-        rows = [(v.start, v.stride, v.copies, v.size) for v in self.regions]
-        self.rows = np.array(rows).T
-        spaces = np.array([v.space for v in self.regions])
+        self.rows = np.array([(v.start, v.stride, v.copies, v.size) for v in regions]).T
+        spaces = np.array([v.space for v in regions])
         self.within = {name: spaces == name for name in SPACES} | {"": spaces != "none"}
-        self.writable = np.array([v.writable for v in self.regions])
-        self.traffic = np.zeros((len(KINDS), len(rows)), np.int64)
+        self.writable = np.array([v.writable for v in regions])
+        self.traffic = np.zeros((len(KINDS), len(regions)), np.int64)
 
     def locate(self, addresses: Any, lanes: Lanes) -> tuple[Any, Any]:
         """Return the number of the region an address is in or past, and the offset."""
