@@ -115,7 +115,9 @@ class Memory:
         self.traffic[KINDS.index(kind)] += size * count
         if (out := self.within["global"][owner]).any():
             request = self.teams[1, lanes[out]] << 40 | addresses[out] // SECTOR
-            self.sectors += 1 + int(np.count_nonzero(np.diff(np.sort(request))))
+            if (steps := np.diff(request)).min(initial=0) < 0:
+                steps = np.diff(np.sort(request))
+            self.sectors += 1 + int(np.count_nonzero(steps))
         if self.detect and space != "param":
             self.look(access)
         return addresses % KIND
