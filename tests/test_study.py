@@ -290,7 +290,7 @@ def test_a_change_is_followed_or_refused(name: str) -> None:
         index = (0,) * other.ndim
         other[index] = 1 - other[index]
         if not leaf.traced:
-            assert name == "bernoullivae"
+            assert name in ("bernoullivae", "dae")  # a draw, a spoilt image
             with pytest.raises(UserError, match="cannot be changed"):
                 step.replay({leaf.name: {index: other[index]}})
             continue
