@@ -102,13 +102,13 @@ assert (ratio > 2).all()
 
 # %%
 drawn, (left, right) = kit.canvas(2)
-bins = np.linspace(-8, 12, 81)
+bins = np.linspace(-2, 8, 81)
 for (name, values), colour in zip(plain.items(), ("#4477AA", "#EE6677")):
     left.hist(values[:, 0], bins, alpha=0.6, label=name, color=colour)
 left.axvline(truth[0], color="#333333", linewidth=1)
 left.set(title="Gradient by mu, 10 draws", yticks=[])
 left.legend()
-wide = np.linspace(-40, 45, 81)
+wide = np.linspace(-16, 20, 81)
 for values, colour in zip(shifted.values(), ("#4477AA", "#EE6677")):
     right.hist(values[:, 0], wide, alpha=0.6, color=colour)
 right.axvline(truth[0], color="#333333", linewidth=1)
