@@ -17,7 +17,7 @@ import importlib.util
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -40,6 +40,7 @@ class Session:
     noise: int = 0  # moves approximate instructions to the edge of their error
     most_blocks: int | None = None  # of grids that walk; fewer make longer walks
     keep_reports: bool = True
+    watch: Callable[..., Any] | None = None  # runs a launch instead, to look at it
     launches: Counter[str] = field(default_factory=Counter)
     reports: list[tuple[str, Any]] = field(default_factory=list)
 

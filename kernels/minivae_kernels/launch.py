@@ -165,13 +165,12 @@ class Launcher:
         opened = session()
         assert opened is not None
         entry = self.kernel.entry(parsed(self.kernel.compiled(real).ptx_path))
-        report = entry.run(
-            self.grid,
-            self.block,
-            self._flat(arguments),
-            detect=opened.detect,
-            noise=opened.noise,
-        )
+        options = {"detect": opened.detect, "noise": opened.noise}
+        words = self._flat(arguments)
+        if opened.watch:
+            report = opened.watch(self, entry, words, options)
+        else:
+            report = entry.run(self.grid, self.block, words, **options)
         opened.count(str(self.kernel), report)
 
     def _simulated(self, arguments: list[Any]) -> None:

@@ -30,6 +30,8 @@ def step(
     diff: tuple[Path, Path] | None = None,
     tolerance: float | None = None,
     fold: bool = False,
+    kernel: str | None = None,
+    rung: str | None = None,
 ) -> int:
     """Take one training step apart: forward, backward, update, each number checked.
 
@@ -52,10 +54,19 @@ def step(
         diff: two recordings: name the first node in which they differ
         tolerance: relative, of --diff (1e-9 for float64, 1e-5 for float32)
         fold: make one node of each module
+        kernel: instead of a training step, a tiny launch of this kernel family in the
+            PTX interpreter, thread by thread; missing_barrier shows a race
+        rung: of --kernel, such as block_tree (its first CUDA rung if not given)
     """
     from minivae.errors import UserError
     from minivae.study import Recording
 
+    if kernel is not None:
+        from minivae.cli.step_kernel import step_kernel
+
+        return step_kernel(kernel, rung, html, json, plain)
+    if rung is not None:
+        raise UserError("--rung is for --kernel")
     if diff is not None:
         return _diff(diff, tolerance)
     if tolerance is not None:
