@@ -126,7 +126,7 @@ pointwise("sqrt", Math.sqrt, (y) => 1 / (2 * y));
 pointwise("abs", Math.abs, (y, x) => Math.sign(x));
 pointwise(
   "maximum",
-  Math.max,
+  (x, y) => Math.max(x, y), // not more: f is given the settings too
   (z, x, y) => (x > y) + 0.5 * (x === y),
   (z, x, y) => (y > x) + 0.5 * (x === y),
 );

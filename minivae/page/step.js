@@ -31,9 +31,10 @@ function lookUps(step) {
   step.nodes.forEach(enter);
   return {
     valuesOf: (id) => step.now.values.get(id),
-    inputsOf: (node) =>
+    /* What went into a node, in a run: as it is now, or as recorded. */
+    inputsOf: (node, run = step.now) =>
       node.inputs.map(([id, output, shape]) => {
-        const value = step.now.values.get(id)[output];
+        const value = run.values.get(id)[output];
         return value.data ? laidOut(value, shape) : value;
       }),
 

@@ -53,49 +53,59 @@ function setMoved(td, holder, number, was) {
   );
 }
 
-/* The table again from the values as they are now: recon and KL by image and latent.
-   How an objective other than recon + beta KL weighs each image is not known here. */
+/* The table again from the values as they are now, row by row. What an objective makes
+   of each image the page does not know: a column that does not come out as recorded
+   from the recorded values is null, as after any change. */
 function termsNow(step) {
+  const { cells, kinds } = step.terms;
+  const recorded = columnsOf(step, step.recorded);
+  const now = columnsOf(step, step.now);
+  const isKnown = kinds.map((_, j) =>
+    cells.every((row, n) => isSame(recorded[j]?.[n], asNumber(row[j][0]))),
+  );
+  return cells.map((_, n) => kinds.map((_, j) => (isKnown[j] ? now[j][n] : null)));
+}
+
+function isSame(found, wanted) {
+  return Math.abs(found - wanted) <= 1e-4 * Math.max(1, Math.abs(wanted));
+}
+
+/* Each column as numbers by image, as if the loss were recon + weight * KL. */
+function columnsOf(step, run) {
   const { kinds, cells, weight } = step.terms;
-  const head = (kind) => {
-    const column = kinds.indexOf(kind);
-    return column < 0 ? null : step.byId.get(cells[0][column][1][0]);
-  };
-  const recon = byImage(step, head("recon")),
-    latents = head("kl") && byLatent(step, head("kl"));
-  return cells.map((row, n) => {
-    let latent = 0,
-      kl = 0;
-    return kinds.map((kind) => {
-      if (kind === "recon") return recon[n];
-      if (kind === "kl") {
-        const number = latents[n][latent++];
-        kl += number;
-        return number;
-      }
-      if (weight === null) return null;
-      return kind === "weighted" ? weight * kl : recon[n] + weight * kl;
-    });
+  const head = (kind) => step.byId.get(cells[0][kinds.indexOf(kind)]?.[1][0]);
+  const recon = byImage(step, run, head("recon"));
+  const latents = head("kl") ? byLatent(step, run, head("kl")) : [];
+  const sums = cells.map((_, n) =>
+    latents.reduce((sum, column) => sum + (weight ?? NaN) * column[n], 0),
+  );
+  let latent = 0;
+  return kinds.map((kind) => {
+    if (kind === "recon") return recon;
+    if (kind === "kl") return latents[latent++];
+    return kind === "weighted" ? sums : sums.map((sum, n) => recon[n] + sum);
   });
 }
 
-function byImage(step, node) {
-  const inputs = step.inputsOf(node);
+function byImage(step, run, node) {
+  const inputs = step.inputsOf(node, run);
   if (OPS[node.op].terms) return perImage(OPS[node.op].terms(inputs));
   return inputs[0].data; // the mean of one number an image
 }
 
-function byLatent(step, node) {
-  const inputs = step.inputsOf(node);
+/* A column for each latent: the terms of the KL before their sum. */
+function byLatent(step, run, node) {
+  const inputs = step.inputsOf(node, run);
   const terms = OPS[node.op].terms?.(inputs);
-  if (terms) return rowsOf(terms);
-  if (node.op === "mean") return byLatent(step, step.byId.get(node.inputs[0][0]));
-  return rowsOf(inputs[0]); // the sum over latents
+  if (terms) return columnsIn(terms);
+  const source = step.byId.get(node.inputs[0][0]);
+  if (node.op === "mean" && source?.inputs) return byLatent(step, run, source);
+  return columnsIn(inputs[0]);
 }
 
-function rowsOf(array) {
-  const columns = array.shape.at(-1);
-  return Array.from({ length: array.data.length / columns }, (_, i) =>
-    array.data.slice(i * columns, (i + 1) * columns),
+function columnsIn({ shape, data }) {
+  const columns = shape.at(-1) ?? 1;
+  return Array.from({ length: columns }, (_, j) =>
+    data.filter((_, place) => place % columns === j),
   );
 }
