@@ -142,6 +142,24 @@ def test_what_if_of_a_model_of_the_readers_own(tmp_path: Path, browser: Any) -> 
 
 
 @pytest.mark.needs("browser")
+def test_in_single_precision_only_what_depends_on_it_moves(
+    tmp_path: Path, browser: Any
+) -> None:
+    """The page computes in double: what it did not change must not seem to move."""
+    model = model_of("vae")
+    model.to(dtype=np.float32)
+    images, noise = (array.astype(np.float32) for array in batch_of("vae"))
+    path = tmp_path / "step.html"
+    path.write_text(step.step_page(record(model, images, noise)), encoding="utf-8")
+    with Opened(browser, path, address="#step=1") as seen:
+        change(seen, "eps", 1, 2.5)
+        assert "mark what moved: 7 of 13 nodes" in seen.text("#what-if")
+        assert seen.page.locator("#card td.moved").count() == 0
+        assert seen.page.locator("#terms tbody td.moved").count() == 2
+        seen.quiet()
+
+
+@pytest.mark.needs("browser")
 def test_what_if_marks_what_moved_and_goes_back(folder: Path, browser: Any) -> None:
     with Opened(browser, page_of("vae", folder), address="#step=5") as seen:
         before = seen.text("#card")

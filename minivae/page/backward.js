@@ -5,7 +5,7 @@ function backwardCard(page, event, number) {
   const node = step.byId.get(event.sender),
     ref = [event.receiver, event.output];
   const live = step.now.events[number],
-    was = step.recorded.events[number];
+    was = step.before.events[number];
   const title = [node.name, h("span", { class: "arrow" }, " → "), step.label(ref)];
   const kicker = `${WORDS.backward} ${number + 1} of ${step.events.length} · ${eventWords(step, event)}`;
   if (event.kind === "unbroadcast")
@@ -90,7 +90,7 @@ function pickerOf(page, event, array) {
 function unbroadcastCard(page, event, number, title) {
   const { step } = page;
   const live = step.now.events[number],
-    was = step.recorded.events[number];
+    was = step.before.events[number];
   const axes =
     event.axes.length > 1 ? `axes ${event.axes.join(", ")}` : `axis ${event.axes[0]}`;
   return h(
@@ -126,7 +126,7 @@ function sumView(page, event, number, alone = false) {
   const ref = [event.receiver, event.output],
     label = adjointName(step.label(ref));
   const live = step.now.events[number].total,
-    was = step.recorded.events[number].total;
+    was = step.before.events[number].total;
   if (!live) return null;
   const picker = pickerOf(page, event, live);
   return h(

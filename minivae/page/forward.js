@@ -4,7 +4,7 @@ function forwardCard(page, node) {
   const { step } = page;
   const inputs = step.inputsOf(node),
     outputs = step.valuesOf(node.id);
-  const was = step.recorded.values.get(node.id);
+  const was = step.before.values.get(node.id);
   const number = step.nodes.indexOf(node) + 1;
   const where = [node.group, node.module].filter(Boolean).join(" · ");
   return h(
@@ -95,7 +95,7 @@ function inputsView(page, node, inputs) {
   if (!inputs.length) return null;
   const views = node.inputs.map((ref, i) => {
     const label = page.step.label(ref),
-      was = page.step.recorded.values.get(ref[0])[ref[1]];
+      was = page.step.before.values.get(ref[0])[ref[1]];
     const before = was.data && laidOut(was, ref[2]);
     return arrayView(inputs[i], {
       name: label,

@@ -17,7 +17,8 @@ function readStep(data) {
     total: read(event.total),
   }));
   const recorded = { values, events };
-  const step = { ...data, read, byId, recorded, now: recorded, isChanged: false };
+  const runs = { recorded, before: recorded, now: recorded };
+  const step = { ...data, read, byId, ...runs, isChanged: false };
   return Object.assign(step, lookUps(step), changes(step), paths(step));
 }
 
@@ -72,35 +73,37 @@ function lookUps(step) {
   };
 }
 
+/* A change is seen beside the recorded leaves played in the page, not beside what was
+   recorded: that may be in another precision, and every number would seem to move. */
 function changes(step) {
   const moved = new Map();
-  const replay = () => {
-    const leaves = step.leaves.map((leaf) => [
-      leaf.id,
-      moved.get(leaf.id) ?? step.recorded.values.get(leaf.id),
-    ]);
+  const play = (leaves) => {
     const values = playForward(step.nodes, leaves);
-    step.now = { values, events: playBackward(step, values) };
-    step.isChanged = true;
+    return { values, events: playBackward(step, values) };
   };
+  const recordedLeaf = ({ id }) => [id, step.recorded.values.get(id)];
+  let unchanged = null;
   return {
     change(id, place, number) {
       const before = (moved.get(id) ?? step.recorded.values.get(id))[0];
       const data = before.data.slice();
       data[place] = number;
       moved.set(id, [{ shape: before.shape, data }]);
-      replay();
+      unchanged ??= play(step.leaves.map(recordedLeaf));
+      step.before = unchanged;
+      step.now = play([...step.leaves.map(recordedLeaf), ...moved]);
+      step.isChanged = true;
     },
     restore() {
       moved.clear();
-      step.now = step.recorded;
+      step.now = step.before = step.recorded;
       step.isChanged = false;
     },
     movedNodes() {
       if (!step.isChanged) return new Set();
       const isMoved = ({ id }) =>
         step.now.values.get(id).some((array, output) => {
-          const was = step.recorded.values.get(id)[output];
+          const was = step.before.values.get(id)[output];
           return array.data.some((number, place) => hasMoved(number, was.data[place]));
         });
       return new Set(step.nodes.filter(isMoved).map((node) => node.id));

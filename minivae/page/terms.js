@@ -14,29 +14,28 @@ function makeTerms(page, root) {
   const means = [...root.querySelectorAll("td[data-mean]")];
 
   function refresh() {
-    const numbers = page.step.isChanged ? termsNow(page.step) : null;
+    const now = termsOf(page.step, page.step.now);
+    const before = termsOf(page.step, page.step.before);
     for (const { td, button, row, column } of cells) {
-      const was = asNumber(terms.cells[row][column][0]);
-      setMoved(td, button, numbers ? numbers[row][column] : was, was);
-      button.setAttribute(
-        "aria-pressed",
-        page.lit?.row === row && page.lit?.column === column,
-      );
+      setMoved(td, button, now[row][column], before[row][column]);
+      const isLit = page.lit?.row === row && page.lit?.column === column;
+      button.setAttribute("aria-pressed", isLit);
     }
     for (const td of means) {
-      const column = Number(td.dataset.mean),
-        was = asNumber(terms.means[column]);
-      const mean = numbers ? meanNow(page.step, numbers, column) : was;
-      setMoved(td, td, mean, was);
+      const column = Number(td.dataset.mean);
+      const [mean, was] = [now, before].map((numbers) => meanOf(numbers, column));
+      const isLoss = terms.kinds[column] === "total";
+      if (isLoss) setMoved(td, td, ...[page.step.now, page.step.before].map(lossOf));
+      else setMoved(td, td, mean, was);
     }
   }
+
+  const lossOf = ({ values }) =>
+    values.get(page.step.loss[0])[page.step.loss[1]].data[0];
   return { refresh };
 }
 
-/* A mean that the images do not give is the loss, which the graph has. */
-function meanNow(step, numbers, column) {
-  const loss = step.valuesOf(step.loss[0])[step.loss[1]].data[0];
-  if (step.terms.kinds[column] === "total") return loss;
+function meanOf(numbers, column) {
   if (numbers[0][column] === null) return null;
   return numbers.reduce((sum, row) => sum + row[column], 0) / numbers.length;
 }
@@ -53,17 +52,19 @@ function setMoved(td, holder, number, was) {
   );
 }
 
-/* The table again from the values as they are now, row by row. What an objective makes
-   of each image the page does not know: a column that does not come out as recorded
-   from the recorded values is null, as after any change. */
-function termsNow(step) {
+/* The table of a run, row by row. As recorded it is Python's. What an objective makes of
+   each image the page does not know: a column that does not come out as recorded from
+   the recorded values is null after any change. */
+function termsOf(step, run) {
   const { cells, kinds } = step.terms;
+  if (run === step.recorded)
+    return cells.map((row) => row.map((cell) => asNumber(cell[0])));
   const recorded = columnsOf(step, step.recorded);
-  const now = columnsOf(step, step.now);
+  const columns = columnsOf(step, run);
   const isKnown = kinds.map((_, j) =>
     cells.every((row, n) => isSame(recorded[j]?.[n], asNumber(row[j][0]))),
   );
-  return cells.map((_, n) => kinds.map((_, j) => (isKnown[j] ? now[j][n] : null)));
+  return cells.map((_, n) => kinds.map((_, j) => (isKnown[j] ? columns[j][n] : null)));
 }
 
 function isSame(found, wanted) {

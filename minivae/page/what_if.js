@@ -140,7 +140,7 @@ function setSpan({ number, range }, kind, now, binary) {
 }
 
 function lossWords(step) {
-  const [was, now] = [step.recorded, step.now].map(
+  const [was, now] = [step.before, step.now].map(
     (run) => run.values.get(step.loss[0])[step.loss[1]].data[0],
   );
   const moved = `${step.movedNodes().size} of ${step.nodes.length} nodes`;
