@@ -6,6 +6,8 @@ const FOLDED = { wide: 96, tall: 46 };
 /* `maps` has the layouts by name, wide and tall; pick(id) is called with what is clicked. */
 function makeGraph(root, maps, pick) {
   const folded = new Set();
+  const parts = root.querySelectorAll("svg [data-id]");
+  const edges = root.querySelectorAll(".edge");
   const drawings = [...root.querySelectorAll("svg.map")].map((svg) =>
     makeDrawing(svg, maps[svg.classList.contains("wide") ? "wide" : "tall"]),
   );
@@ -28,10 +30,11 @@ function makeGraph(root, maps, pick) {
 
   /* states: id -> waiting | done | current | target; active: [from, to], back or not */
   function show(states, active, back) {
-    for (const part of root.querySelectorAll("svg [data-id]")) {
-      part.dataset.state = states.get(part.dataset.id) ?? "done";
+    for (const part of parts) {
+      const state = states.get(part.dataset.id) ?? "done";
+      if (part.dataset.state !== state) part.dataset.state = state;
     }
-    for (const edge of root.querySelectorAll(".edge")) {
+    for (const edge of edges) {
       const is = active.some(
         ([a, b]) => a === edge.dataset.from && b === edge.dataset.to,
       );
@@ -42,7 +45,7 @@ function makeGraph(root, maps, pick) {
   }
 
   function mark(name, ids) {
-    for (const part of root.querySelectorAll("svg [data-id]")) {
+    for (const part of parts) {
       part.classList.toggle(name, ids.has(part.dataset.id));
     }
   }

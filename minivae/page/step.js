@@ -353,6 +353,7 @@ function listenToList(pick) {
 function markList(states) {
   for (const button of document.querySelectorAll("[data-pick]")) {
     const state = states.get(button.dataset.pick) ?? "done";
+    if (button.dataset.state === state) continue;
     button.dataset.state = state;
     button.querySelector(".state").textContent = STATES[state];
     button.toggleAttribute("aria-current", state === "current");
