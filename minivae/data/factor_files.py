@@ -180,15 +180,15 @@ def write_sprites(
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(
-            part, "w", zipfile.ZIP_DEFLATED, compresslevel=1
-        ) as archive:
-            _write(archive, sprites, tell)
-        os.replace(part, path)
+        try:
+            zipped = zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+            with zipped as archive:
+                _write(archive, sprites, tell)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write(
