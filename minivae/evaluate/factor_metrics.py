@@ -118,12 +118,12 @@ def mig(codes: Array, classes: Array, bins: int = BINS) -> float:
     al. 2019 have it.
     """
     shares = mutual_information(codes, classes, bins) / entropies(classes)
-    return float(_gap(shares).mean())
+    return float(_gap(shares, np.zeros(shares.shape[1])).mean())
 
 
-def _gap(scores: Array) -> Array:
-    """The largest of each column (Z, F) less the second: 0 if Z is 1."""
-    ranked = np.sort(np.concatenate([np.zeros_like(scores[:1]), scores]), axis=0)
+def _gap(scores: Array, nothing: Array) -> Array:
+    """The largest of each column (Z, F) less the second, or less what nothing gets."""
+    ranked = np.sort(np.concatenate([scores, nothing[None]]), axis=0)
     return ranked[-1] - ranked[-2]
 
 
@@ -166,6 +166,7 @@ def dci(codes: Array, classes: Array, noise: Noise) -> DCI:
     from sklearn.ensemble import RandomForestClassifier
 
     codes, classes = check(codes, classes)
+    codes = _standard(codes)  # trees take a spread below 1e-7 for none
     learn, score = _halves(len(codes), noise)
     seed = int(noise.words(1)[0])
     importance, right = [], []
@@ -204,25 +205,25 @@ def sap(
 
     S_jk is the squared correlation of latent j with factor k. Of a factor with K kinds
     (its number is in `unordered`) it is the accuracy, averaged over kinds, of K − 1
-    thresholds on the latent, learnt on half of the images and scored on the others:
-    at least 1/K in the mean. Source: Kumar, Sattigeri & Balakrishnan 2018, section 3.
+    thresholds on the latent, learnt on half of the images and scored on the others; a
+    guess is right 1/K of the time. Source: Kumar et al. 2018, section 3.
     """
     codes, classes = check(codes, classes)
+    codes = _standard(codes)
     halves = _halves(len(codes), noise)
     scores = [
         _by_thresholds(codes, own, *halves) if k in unordered else _squared(codes, own)
         for k, own in enumerate(classes.T)
     ]
-    return float(_gap(np.array(scores).T).mean())
+    kinds = [len(np.unique(own)) for own in classes.T]
+    guess = [1 / K if k in unordered else 0.0 for k, K in enumerate(kinds)]
+    return float(_gap(np.array(scores).T, np.array(guess)).mean())
 
 
 def _squared(codes: Array, factor: Array) -> Array:
-    """Squared correlation of each latent with a factor; 0 of a constant latent."""
-    z, f = codes - codes.mean(axis=0), factor - factor.mean()
-    scale = np.abs(z).max(axis=0)
-    z = z / np.where(scale, scale, 1)
-    own = (z**2).sum(axis=0) * (f**2).sum()
-    return np.where(own, (f @ z) ** 2 / np.where(own, own, 1), 0)
+    """Squared correlation of each standard latent with a factor."""
+    f = (factor - factor.mean()) / factor.std()
+    return (f @ codes / len(codes)) ** 2
 
 
 def _by_thresholds(codes: Array, kinds: Array, learn: Array, score: Array) -> Array:

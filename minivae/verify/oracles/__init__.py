@@ -29,6 +29,7 @@ NAMES = (
     "quadrature",
     "enumeration",
     "surgery",
+    "disentanglement",
 )
 
 
