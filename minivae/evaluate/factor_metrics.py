@@ -37,11 +37,11 @@ TREES = 50
 
 
 def check(
-    codes: Array, classes: Array, names: Sequence[str] | None = None
+    codes: Array, classes: Array, names: Sequence[str] | None = None, least: int = 2
 ) -> tuple[Array, Array]:
     """Return codes in float64 and classes as integers; raises `UserError`.
 
-    `names` are the factors', for the message.
+    `names` are the factors', for the message; there must be `least` of them.
     """
     codes, classes = np.asarray(codes, np.float64), np.asarray(classes)
     if codes.ndim != 2 or classes.ndim != 2 or len(codes) != len(classes):
@@ -53,7 +53,7 @@ def check(
         raise UserError("codes are empty, or not all finite")
     if classes.dtype.kind not in "iub":
         raise UserError(f"classes are integers, not {classes.dtype}")
-    if classes.shape[1] < 2:
+    if classes.shape[1] < least:
         raise UserError(
             f"disentanglement is between two factors or more, not {classes.shape[1]}"
         )
@@ -83,7 +83,7 @@ def mutual_information(codes: Array, classes: Array, bins: int = BINS) -> Array:
     """I(z_j; f_k) in nats, latents in bins: (Z, F)."""
     from sklearn.metrics import mutual_info_score
 
-    codes, classes = check(codes, classes)
+    codes, classes = check(codes, classes, least=1)
     found = [
         [mutual_info_score(own, factor) for factor in classes.T]
         for own in in_bins(codes, bins).T
@@ -102,7 +102,7 @@ def mi_bias(codes: Array, classes: Array, bins: int = BINS) -> Array:
 
     (B − 1)(K − 1) / 2N for B bins that are in use. Miller 1955.
     """
-    codes, classes = check(codes, classes)
+    codes, classes = check(codes, classes, least=1)
     used = np.array([len(np.unique(own)) for own in in_bins(codes, bins).T])
     values = np.array([len(np.unique(own)) for own in classes.T])
     return np.outer(used - 1, values - 1) / (2 * len(codes))
@@ -117,6 +117,7 @@ def mig(codes: Array, classes: Array, bins: int = BINS) -> float:
     Chen, Li, Grosse & Duvenaud 2018, eq. 6; here of mean codes in bins, as Locatello et
     al. 2019 have it.
     """
+    codes, classes = check(codes, classes)
     shares = mutual_information(codes, classes, bins) / entropies(classes)
     return float(_gap(shares, np.zeros(shares.shape[1])).mean())
 
@@ -135,6 +136,7 @@ def modularity(codes: Array, classes: Array, bins: int = BINS) -> float:
     From 0 to 1, and blind to whether all factors are there. Of a latent that tells of
     nothing, ratios of chance remain: about ½. Source: Ridgeway & Mozer 2018, eq. 2.
     """
+    codes, classes = check(codes, classes)
     squares = mutual_information(codes, classes, bins) ** 2
     best = squares.max(axis=1)
     others = (squares.sum(axis=1) - best) / (squares.shape[1] - 1)
