@@ -12,7 +12,17 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, data, em, evaluate, kernels, pictures, train, verify
+from minivae.cli import (
+    beta,
+    check,
+    data,
+    em,
+    evaluate,
+    kernels,
+    pictures,
+    train,
+    verify,
+)
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -27,6 +37,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "verify": verify.verify,
     "museum": verify.museum,
     "em": em.em,
+    "beta": beta.beta,
     "step": check.step,
     "data": data.data,
     "kernels": kernels.kernels,
