@@ -11,7 +11,7 @@ def beta(
     out: Path = Path("beta.html"),
     betas: tuple[float, ...] = BETAS,
     seeds: int = 3,
-    steps: int = 3000,
+    steps: int = 4000,
     threads: int | None = None,
 ) -> None:
     """Train over a range of betas and write a page, with its numbers as JSON beside it.

@@ -94,9 +94,9 @@ def _rate_distortion(sweep: Sweep) -> list[str]:
                     plus_minus([p.distortion for p in mlp]),
                     plus_minus([t[0] for t in tests]),
                     plus_minus([t[1] for t in tests]),
-                    plus_minus([p.rate for p in linear]),
+                    f"{linear[0].rate:.2f}",
                     f"{rate:.2f}",
-                    plus_minus([p.distortion for p in linear]),
+                    f"{linear[0].distortion:.2f}",
                     f"{distortion:.2f}",
                 )
             )
@@ -207,14 +207,15 @@ def _scores(sweep: Sweep) -> list[str]:
         (factor, *(plus_minus(values) for values in row))
         for factor, row in by_factor.items()
     ]
-    gap_caption = (
-        "MIG, factor by factor: how far the best latent is ahead of the second, as a "
-        "share of the factor's entropy"
+    gap_words = (
+        "The MIG is a mean over factors. Factor by factor, how far the best latent is "
+        "ahead of the second, in shares of the factor's entropy:"
     )
     return [
         kit.figure(kit.group("charts", *charts), caption),
         kit.table("Mean ± standard deviation over seeds", head, rows, "figures"),
-        kit.table(gap_caption, ("factor", *head[1:]), gap_rows, "figures"),
+        kit.paragraph(gap_words),
+        kit.table("MIG by factor", ("factor", *head[1:]), gap_rows, "figures"),
     ]
 
 
@@ -253,12 +254,13 @@ def _matrices(sweep: Sweep) -> list[str]:
         for beta in sweep.betas
     ]
     single = (
-        "Digits have no factors, but a class: the share of its entropy that the best "
-        "single latent tells"
+        "Digits have no factors, but a class. The best single latent tells of its "
+        "entropy these shares:"
     )
     return [
         kit.figure(kit.group("matrices", *tables), caption),
-        kit.table(single, ("", "share"), digits, "figures"),
+        kit.paragraph(single),
+        kit.table("Digits", ("", "share"), digits, "figures"),
     ]
 
 
@@ -295,21 +297,23 @@ def _cell(share: float) -> str:
 def _traversals(sweep: Sweep) -> list[str]:
     sprite = Sprites(16, SMALL).at(shape=2, scale=3, orientation=0)
     starts = {"sprites16": sprite, "digits": load("digits").test.images[0]}
-    parts = []
+    groups = []
     for name in SETS:
+        parts = []
         for beta in dict.fromkeys((lowest_beta(sweep), _telling(sweep, name))):
             model = sweep.kept[name, beta]
             kl = sweep.of(name, "mlp", beta)[0].kl_per_latent
             strips = _strips(model, starts[name], kl)
             caption = f"{NAMED[name]}, β {beta:g}, seed 0"
             parts.append(kit.figure(strips, caption))
+        groups.append(kit.group("columns", *parts))
     words = (
         "The code of one image with one latent moved from −2 to 2, the "
         f"{SHOWN} latents with the largest KL. A row shows what a latent changes here; "
         "whether it changes one thing everywhere, the matrices above tell, which are "
         "of all test images."
     )
-    return [kit.paragraph(words), kit.group("columns", *parts)]
+    return [kit.paragraph(words), *groups]
 
 
 def _telling(sweep: Sweep, name: str) -> float:

@@ -105,9 +105,9 @@ def _trade(sweep: Sweep, name: str) -> str:
     return (
         f"{name}: from β {sweep.betas[0]:g} to {sweep.betas[-1]:g} the rate goes from "
         f"{rates[0]:.2f} to {rates[1]:.2f} nats and the distortion from "
-        f"{distortions[0]:.2f} to {distortions[1]:.2f}. At {below} of "
-        f"{len(sweep.betas)} betas the hidden layer does better than any linear model: "
-        "the point lies below the Gaussian curve."
+        f"{distortions[0]:.2f} to {distortions[1]:.2f}. At {below} of the "
+        f"{len(sweep.betas)} betas the model with a hidden layer lies below the "
+        "Gaussian curve, where no linear model can be."
     )
 
 
