@@ -67,7 +67,7 @@ def test_a_score_does_not_depend_on_how_latents_are_written(
 ) -> None:
     changed = {
         "sign": lambda z: z * np.array([-1, 1, -1, 1, -1]),
-        "scale": lambda z: z * np.array([2.0**-20, 1, 3, 1e6, 0.1]),
+        "scale": lambda z: z * np.array([2.0**-40, 1, 3, 1e6, 0.1]),
         "shift": lambda z: z + np.array([5.0, 0, -70, 1, 0.3]),
         "order": lambda z: z[:, [3, 1, 4, 0, 2]],
         "unit": lambda z: z * 1e-3,
@@ -145,6 +145,13 @@ def test_kinds_may_be_in_any_order_on_a_latent(classes: Array) -> None:
     told = metrics.sap(codes, classes, noise(), unordered=(0,))
     as_numbers = metrics.sap(codes, classes, noise())
     assert told > as_numbers + 0.05
+
+
+def test_modularity_squares_the_information(classes: Array) -> None:
+    """One latent that tells all of factor a, of 3 values, and one bit of b."""
+    z = 2 * classes[:, :1] + classes[:, 1:2] // 2
+    told = math.log(2) / math.log(3)
+    assert abs(metrics.modularity(z, classes) - (1 - told**2 / 4)) <= FLOAT64
 
 
 # Chance and bias
@@ -256,6 +263,23 @@ def test_a_model_is_scored_alike_whatever_the_batch(
             assert abs(other[name] - found[0][name]) <= 1e-3  # a code may change bins
         for name, value in other["dci"].items():
             assert abs(value - found[0]["dci"][name]) <= FORESTS
+
+
+def test_a_models_scores_are_those_of_its_mean_codes(
+    model: mv.VAE, data: Dataset
+) -> None:
+    found = mv.evaluate.disentanglement(model, data, batch=1200)
+    codes, classes = model.embed(data.test.images), data.test.factors
+    assert classes is not None
+    assert found["latents"] == list(range(6))
+    assert data.factors is not None
+    kinds = [data.factors.number(name) for name in data.factors.unordered]
+    own = Noise(0, Stream.FACTORS)
+    told = metrics.scores(codes, classes, own, unordered=kinds)
+    assert kinds == [0]
+    assert told.items() <= found.items()
+    plain = metrics.scores(codes, classes, Noise(0, Stream.FACTORS))
+    assert plain["sap"] != told["sap"]
 
 
 def test_inactive_latents_do_not_count(data: Dataset) -> None:

@@ -16,7 +16,7 @@ from tolerances import FLOAT32
 
 import minivae as mv
 from minivae.backend import Array
-from minivae.data import MODES, Factors, Sprites, load
+from minivae.data import MODES, Factors, Sprites, factor_files, load
 from minivae.data.factor_files import read_factored, thinned, write_sprites
 from minivae.data.sprites import FULL, PERIODS, SHAPES, SMALL
 from minivae.errors import UserError
@@ -302,10 +302,12 @@ def test_dsprites_own_layout_is_read_and_its_pickle_is_not(tmp_path: Path) -> No
     assert data.train.grey.max() == 1
 
 
+@pytest.mark.parametrize("block", [1, 1 << 12, 1 << 22])
 @pytest.mark.parametrize("most", [216, 200, 100, 20])
 def test_of_too_large_a_set_a_part_of_each_factors_values_is_kept(
-    most: int, tmp_path: Path
+    most: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(factor_files, "BLOCK", block)
     path = tmp_path / "dsprites.npz"
     path.write_bytes(dsprites())
     held = read_factored(path, most * 256)
@@ -313,6 +315,9 @@ def test_of_too_large_a_set_a_part_of_each_factors_values_is_kept(
     assert len(held.images) == held.factors.combinations <= max(most, 2**5)
     assert held.share == ("" if most == 216 else f" ({len(held.images)} of 216)")
     assert len({*held.factors.index(held.classes).tolist()}) == len(held.images)
+    sprites = Sprites(16, TINY, binary=True)
+    rows = thinned(sprites.factors.classes(np.arange(216)), most)
+    np.testing.assert_array_equal(held.images, sprites[rows])
 
 
 def test_dsprites_is_thinned_without_its_last_angle_which_is_its_first() -> None:
