@@ -147,6 +147,9 @@ def test_an_image_is_found_by_its_factors_and_the_factors_by_its_number() -> Non
     np.testing.assert_array_equal(sprites.at(**named), sprites[400_123])
     np.testing.assert_array_equal(sprites[rows][4], sprites[400_123])
     np.testing.assert_array_equal(sprites[10:13], sprites[[10, 11, 12]])
+    assert sprites[[]].shape == (0, 1, 16, 16)
+    tiny = Sprites(16, TINY)
+    np.testing.assert_array_equal(np.stack(list(tiny)), tiny[:])
 
 
 def test_an_image_does_not_depend_on_those_drawn_with_it() -> None:
@@ -167,6 +170,9 @@ def test_an_image_does_not_depend_on_those_drawn_with_it() -> None:
         (lambda: Sprites(16, (3, 1 << 20, 1 << 20, 1, 1)), "too many"),
         (lambda: Sprites(16)[737_280], "no image 737280: there are 0 to 737279"),
         (lambda: Sprites(16)[-1], "no image -1"),
+        (lambda: Sprites(16)[np.ones(3, bool)], "indexed by a number"),
+        (lambda: Sprites(16)[[0.5]], "indexed by a number"),
+        (lambda: Sprites(16)[[[0, 1]]], "indexed by a number"),
         (lambda: Sprites(16).at(colour=1), "no factor 'colour'; have shape"),
         (lambda: Sprites(16).at(x=32), "x takes the values 0 to 31"),
         (lambda: Factors(("a", "a"), (2, 2)), "do not match"),

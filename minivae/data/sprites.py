@@ -21,7 +21,7 @@ not to be compared with published ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -99,9 +99,14 @@ class Sprites:
     def __getitem__(self, rows: int | slice | Array | Sequence[int]) -> Array:
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
-        index = np.atleast_1d(np.asarray(rows, np.int64))
-        drawn = self.draw(self.factors.classes(index))
-        return drawn[0] if np.ndim(rows) == 0 else drawn
+        index = np.asarray(rows)
+        if index.ndim > 1 or (index.size and index.dtype.kind not in "iu"):
+            raise UserError("sprites are indexed by a number, a slice or numbers (N,)")
+        drawn = self.draw(self.factors.classes(np.atleast_1d(index)))
+        return drawn if index.ndim else drawn[0]
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self[i] for i in range(len(self)))
 
     def at(self, **classes: int) -> Array:
         """Return the image (1, S, S) with classes by name: at(shape=2, x=5).

@@ -59,7 +59,8 @@ def page(sweep: Sweep) -> str:
 
 
 def _list(sentences: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in sentences)
+    kept = (escape(text).replace(" ± ", "&nbsp;±&nbsp;") for text in sentences)
+    items = "".join(f"<li>{text}</li>" for text in kept)
     return f'<ul class="findings">{items}</ul>'
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from minivae.page.drawing import (
     LINE,
+    MARKERS,
     _Box,
     _padded,
     _svg,
@@ -101,12 +102,16 @@ def _points(box: _Box, one: Series) -> list[str]:
             f"M{box.x(x):.1f} {box.y(y - dy):.1f}V{box.y(y + dy):.1f}"
         )
         parts.append(f'<path class="bars s{one.hue}" d="{bars}"/>')
-        at = f'cx="{box.x(x):.1f}" cy="{box.y(y):.1f}"'
-        parts.append(f'<circle class="{hue}" {at} r="3.2"/>')
+        parts.append(_mark(one.hue or 0, box.x(x), box.y(y)))
         if one.labels and one.labels[i]:
             place = (box.x(x) - 6, box.y(y) + 14)
             parts.append(_text(*place, one.labels[i], f"tick end halo {hue}"))
     return parts
+
+
+def _mark(hue: int, x: float, y: float) -> str:
+    """A marker of its own for each hue, so that it can be told without colour."""
+    return f'<path class="k{hue}" d="M{x:.1f} {y:.1f}{MARKERS[hue]}"/>'
 
 
 def _names(box: _Box, series: Sequence[Series]) -> list[str]:
@@ -123,7 +128,7 @@ def _names(box: _Box, series: Sequence[Series]) -> list[str]:
         mark = (
             f'<path class="curve" d="M{x - 5} {y}h12"/>'
             if one.hue is None
-            else f'<circle class="k{one.hue}" cx="{x + 1}" cy="{y}" r="3.2"/>'
+            else _mark(one.hue, x + 1, y)
         )
         hue = "" if one.hue is None else f" k{one.hue}"
         parts += [mark, _text(x + 12, y + 4, one.name, f"label{hue}")]
