@@ -106,6 +106,10 @@ def _print_factors(found: dict[str, Any]) -> None:
         table.add_row(str(latent), *(f"{value:.2f}" for value in row))
     table.add_section()
     table.add_row("entropy", *(f"{value:.2f}" for value in found["entropy"]))
+    if bias := found["mi_bias"]:  # much the same for all latents
+        table.add_row(
+            "by chance", *(f"{max(own):.2f}" for own in zip(*bias, strict=True))
+        )
     print_table(table)
 
 
