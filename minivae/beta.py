@@ -42,7 +42,8 @@ BETAS = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0)
 SIGMA2 = 0.04
 LATENT, HIDDEN = 8, (128,)
 BATCH, LR = 128, 3e-3
-LINEAR_STEPS = 3000
+LINEAR_STEPS = 6000
+TURNS = 20  # at random, of a code's axes
 AT_ONCE = 500
 
 
@@ -59,7 +60,7 @@ class Point:
     kl_per_latent: list[float] = field(default_factory=list)
     test: tuple[float, float] | None = None  # rate and distortion of test images
     scores: dict[str, Any] | None = None
-    turned_mig: float | None = None  # of the same codes, turned at random
+    turned: list[float] = field(default_factory=list)  # MIGs of its code, turned
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def point(name: str, model: Autoencoder, data: Dataset, seed: int) -> Point:
     codes = model.embed(data.test.images).astype(np.float64)
     if data.factors is not None:
         scores = disentanglement(model, data)
-        turned = turned_mig(codes[:, scores["latents"]], data.test.factors, seed)
+        turned = turned_migs(codes[:, scores["latents"]], data.test.factors, seed)
     else:
         assert data.test.labels is not None
         labels = data.test.labels[:, None]
@@ -192,7 +193,7 @@ def point(name: str, model: Autoencoder, data: Dataset, seed: int) -> Point:
             "mutual_information": told.tolist(),
             "entropy": metrics.entropies(labels).tolist(),
         }
-        turned = None
+        turned = []
     return Point(
         name,
         "mlp",
@@ -219,14 +220,14 @@ def measured(model: Autoencoder, images: Array) -> tuple[list[float], float]:
     return np.concatenate(kls).mean(axis=0).tolist(), distortion
 
 
-def turned_mig(codes: Array, classes: Array | None, seed: int) -> float:
-    """Return the MIG of codes turned at random: the same code, its axes forgotten."""
+def turned_migs(codes: Array, classes: Array | None, seed: int) -> list[float]:
+    """Return the MIGs of codes turned at random: the same code, its axes forgotten."""
     Z = codes.shape[1]
     if Z == 0 or classes is None:
-        return 0.0
+        return [0.0] * TURNS
     noise = Noise(seed, Stream.FACTORS)
-    Q, _ = np.linalg.qr(noise.normal((Z, Z), np.float64))
-    return metrics.mig(codes @ Q, classes)
+    turns = (np.linalg.qr(noise.normal((Z, Z), np.float64))[0] for _ in range(TURNS))
+    return [metrics.mig(codes @ Q, classes) for Q in turns]
 
 
 def linear_point(name: str, spectrum: Spectrum, data: Dataset, beta: float) -> Point:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 from collections.abc import Sequence
 from html import escape
 
@@ -19,6 +18,7 @@ from minivae.page import kit
 from minivae.page.beta_charts import Series, chart
 from minivae.page.beta_words import (
     SCORES,
+    beaten,
     best_beta,
     findings,
     gaps,
@@ -155,9 +155,7 @@ def _scores(sweep: Sweep) -> list[str]:
         for name in names:
             found = [score_of(sweep, name, beta) for beta in sweep.betas]
             both = [mean_sd(values) for values in found]
-            places = [
-                (math.log2(b), m) for b, (m, _) in zip(sweep.betas, both, strict=True)
-            ]
+            places = [(float(i), mean) for i, (mean, _) in enumerate(both)]
             spreads = [(0.0, sd) for _, sd in both]
             hue = list(SCORES).index(name)
             series.append(Series(SCORES[name], hue, places, spreads, joined=True))
@@ -171,7 +169,7 @@ def _scores(sweep: Sweep) -> list[str]:
                 title=title,
                 x_name="β",
                 y_name="",
-                x_ticks=[(math.log2(b), f"{b:g}") for b in sweep.betas],
+                x_ticks=[(float(i), f"{b:g}") for i, b in enumerate(sweep.betas)],
                 text=f"{title}, over beta: {ends}",
             )
         )
@@ -188,6 +186,12 @@ def _scores(sweep: Sweep) -> list[str]:
         )
         for name in SCORES
     ]
+    rows.append(
+        (
+            "turns beaten",
+            *(f"{100 * beaten(sweep, beta):.0f} %" for beta in sweep.betas),
+        )
+    )
     rows.append(
         (
             "active latents",
