@@ -16,6 +16,7 @@ Thomas 2006, section 10.3 (the curve).
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -105,7 +106,9 @@ class Sweep:
 
     def numbers(self) -> dict[str, Any]:
         """Return everything but the models, for JSON."""
+        names = ("minivae", "numpy", "scikit-learn")
         return {
+            "versions": {name: importlib.metadata.version(name) for name in names},
             "sigma2": SIGMA2,
             "latent": LATENT,
             "hidden": list(HIDDEN),
