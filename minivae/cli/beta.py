@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minivae.beta import BETAS
-
 
 def beta(
     out: Path = Path("beta.html"),
-    betas: tuple[float, ...] = BETAS,
+    betas: tuple[float, ...] | None = None,
     seeds: int = 3,
     steps: int = 4000,
     threads: int | None = None,
@@ -21,7 +19,7 @@ def beta(
 
     Args:
         out: the page; its numbers go into a .json of the same name
-        betas: weights of the KL
+        betas: weights of the KL; by default seven from 1 to 32
         seeds: trainings of each beta, with seeds 0, 1, ...
         steps: of each training on sprites; digits have half as many
         threads: of BLAS and kernels; by default as many as they take
@@ -31,7 +29,7 @@ def beta(
     from rich.console import Console
 
     from minivae import backend
-    from minivae.beta import run
+    from minivae.beta import BETAS, run
     from minivae.checkpoint import write
     from minivae.errors import UserError
     from minivae.page.beta import page
@@ -46,7 +44,7 @@ def beta(
         backend.limited_threads(threads),
     ):
         backend.keep_freed_memory()
-        sweep = run(betas, seeds, steps, status.update)
+        sweep = run(betas or BETAS, seeds, steps, status.update)
         html = page(sweep)
     numbers = json.dumps(sweep.numbers(), indent=1) + "\n"
     write(out.with_suffix(".json"), numbers.encode())

@@ -104,8 +104,8 @@ def _points(box: _Box, one: Series) -> list[str]:
         parts.append(f'<path class="bars s{one.hue}" d="{bars}"/>')
         parts.append(_mark(one.hue or 0, box.x(x), box.y(y)))
         if one.labels and one.labels[i]:
-            place = (box.x(x) - 6, box.y(y) + 14)
-            parts.append(_text(*place, one.labels[i], f"tick end halo {hue}"))
+            place = (box.x(x) + 6, box.y(y) - 5)
+            parts.append(_text(*place, one.labels[i], f"tick halo {hue}"))
     return parts
 
 
