@@ -43,7 +43,7 @@ def check(
 
     `names` are the factors', for the message; there must be `least` of them.
     """
-    codes, classes = np.asarray(codes, np.float64), np.asarray(classes)
+    codes, classes = np.ascontiguousarray(codes, np.float64), np.asarray(classes)
     if codes.ndim != 2 or classes.ndim != 2 or len(codes) != len(classes):
         raise UserError(
             f"codes (N, Z) and classes (N, F) are needed, not {codes.shape} and "
