@@ -26,7 +26,7 @@ from minivae.train import Options
 # Training: what is refused, before anything is written
 
 REFUSED_BY_TRAIN: dict[str, tuple[tuple[object, ...], str]] = {
-    "an unknown model": (("--model", "gan"), "no model 'gan'; have ae, vae, betavae"),
+    "an unknown model": (("--model", "gan"), "no model 'gan'; have ae, dae, vae"),
     "an unknown architecture": (("--arch", "resnet"), "no architecture 'resnet'"),
     "an unknown data set": (("--data", "cifar"), "no data set 'cifar'"),
     "an unknown mode": (("--data", "digits:grey"), "no mode 'grey'"),
@@ -217,7 +217,7 @@ def test_a_mistake_ends_the_process_with_one_line(tmp_path: Path) -> None:
 
 
 def test_formulas_are_printed_whatever_the_locale() -> None:
-    ended = process("step", encoding="utf-8")
+    ended = process("step", "--plain", encoding="utf-8")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Wᵀ" in ended.stdout
 

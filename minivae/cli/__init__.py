@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 
 from minivae.cli import (
+    applications,
     beta,
     check,
     data,
@@ -20,6 +21,7 @@ from minivae.cli import (
     evaluate,
     kernels,
     pictures,
+    step,
     train,
     verify,
 )
@@ -33,12 +35,17 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reconstruct": pictures.reconstruct,
     "interpolate": pictures.interpolate,
     "traverse": pictures.traverse,
+    "manifold": pictures.manifold,
+    "embed": applications.embed,
+    "probe": applications.probe,
+    "cluster": applications.cluster,
+    "detect": applications.detect,
     "gradcheck": check.gradcheck,
     "verify": verify.verify,
     "museum": verify.museum,
     "em": em.em,
     "beta": beta.beta,
-    "step": check.step,
+    "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,
 }
