@@ -535,9 +535,11 @@ def test_images_of_several_channels(
 
 def test_sliders_reach_the_codes_and_three_deviations() -> None:
     vae, ae = trained("vae")[0].model, trained("ae")[0].model
-    codes = np.linspace(-0.31, 4.14, 20, dtype=np.float32)[:, None] * np.ones(10)
+    codes = np.linspace(-0.31, 4.14, 20)[:, None] * np.ones(10)
+    near = explorer.ranges_of(vae, codes.astype(np.float32) / 2)[0]
+    assert (near.low, near.high, near.step) == (-3, 3, 0.1)
     reach = explorer.ranges_of(vae, codes.astype(np.float32))[0]
-    assert reach.low == -3
+    assert reach.low == -reach.high
     assert 4.14 <= reach.high <= 4.14 + reach.step
     reach = explorer.ranges_of(ae, codes.astype(np.float32))[0]
     assert -0.31 - reach.step <= reach.low <= -0.31
@@ -555,7 +557,7 @@ def test_latents_stand_in_the_order_of_their_kl() -> None:
     ]
     assert sorted(latents) == list(range(10))
     assert kl == sorted(kl, reverse=True)
-    assert text.index("<summary>2 more</summary>") > text.index(f'id="z{latents[7]}"')
+    assert text.index("<summary>2 more latents</summary>") > text.index(f'id="z{latents[7]}"')
 
 
 def test_a_conv_model_of_28_pixels_stays_small() -> None:

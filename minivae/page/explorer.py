@@ -38,7 +38,7 @@ STYLES = (*kit.STYLES, "explorer.css")
 SHOWN, MOST = 8, 100  # latents with a slider: at once, and with those folded away
 HANDFUL = 10  # test images whose codes are in the page
 MEASURED = 200  # test images on which the rounding is measured
-STILL = 480  # pixels across, at most, of the picture without scripts
+STILL = 560  # pixels across, at most, of the picture without scripts
 REACH = 3.0  # standard deviations of a prior of 1 that a slider has at least
 STEPS = 60  # of a slider, about
 
@@ -101,7 +101,6 @@ def explorer(model: Autoencoder, data: Dataset, kl: Sequence[float]) -> Explorer
     still = _still(model, data, named[0], order[:2], ranges)
     controls = _controls(model, [name for _, name in named], order, ranges, kl)
     parts = [
-        kit.paragraph(_intro(model, order, kl)),
         still,
         controls,
         kit.paragraph(f"{told} ", "note rounding"),
@@ -152,15 +151,19 @@ def prior_of(model: Autoencoder) -> dict[str, Any] | None:
 
 
 def ranges_of(model: Autoencoder, codes: Array) -> list[Range]:
-    """Return what each latent's slider reaches: its codes, and ±3 of a prior N(0, 1).
+    """Return what each latent's slider reaches: its codes, and ±3 of a prior N(0, 1),
+    as far to both sides.
 
-    Of a mixture ±3 around the components; 0 and 1 of a Bernoulli latent.
+    Of a mixture ±3 deviations around the components; 0 and 1 of a Bernoulli latent.
     """
     prior = prior_of(model)
     if prior and "coins" in prior:
         return [Range(0, 1, 1)] * model.latent
     low, high = codes.min(axis=0), codes.max(axis=0)
-    if prior:
+    if prior and len(prior["weights"]) == 1:
+        high = np.maximum(REACH, np.maximum(-low, high))
+        low = -high
+    elif prior:
         mu, reach = np.array(prior["mu"]), REACH * np.array(prior["std"])
         low = np.minimum(low, (mu - reach).min(axis=0))
         high = np.maximum(high, (mu + reach).max(axis=0))
@@ -271,8 +274,9 @@ def _controls(
     draw = '<button type="button" data-do="draw">Draw from the prior</button>'
     rows = [_row(i, ranges[i], kl, isinstance(model, BernoulliVAE)) for i in order]
     folded = rows[SHOWN:MOST]
-    more = [kit.details(f"{len(folded)} more", *folded)] if folded else []
+    more = kit.details(f"{len(folded)} more latents", kit.group("rest", *folded))
     return f"""<div class="explorer" role="group" aria-label="Explorer" hidden>
+{kit.paragraph(_intro(model, order, kl), "intro")}
 <div class="seen">
 <canvas role="img" aria-label="The decoded picture"></canvas>
 <p class="where"></p>
@@ -281,8 +285,8 @@ def _controls(
 </div>
 {_pad(order) if len(order) > 1 else ""}
 <div class="codes" role="group" aria-label="Latents">
-{"".join([*rows[:SHOWN], *more])}
-</div>
+{"".join(rows[:SHOWN])}</div>
+{more if folded else ""}
 {_line(names)}
 <p class="said" role="status" aria-live="polite"></p>
 </div>"""
