@@ -47,7 +47,11 @@ def trained(case: str) -> tuple[Run, Dataset]:
         model = mv.VAE(shape, int(case), (8,))
     else:
         model = MODELS[case](shape, latent=10, hidden=(8,))
-    return fit(model, data, epochs=1), data
+    run = fit(model, data, epochs=1)
+    if case == "mixturevae":  # components that differ, as after a longer training
+        run.model.prior_logits.assign(np.array([0, 1.5], np.float32))
+        run.model.prior_logvar.assign(Noise(5).normal((2, 10)))
+    return run, data
 
 
 @cache
@@ -151,7 +155,7 @@ NETWORKS: dict[str, tuple[nn.Sequential, ...]] = {
     "Upsample": (network(nn.Linear(60, 60, drawn), IMAGE, nn.Upsample(3)),),
     "LayerNorm": (
         network(IMAGE, nn.LayerNorm((3, 5, 4))),
-        network(IMAGE, nn.LayerNorm((4,))),
+        network(IMAGE, nn.LayerNorm((4,), eps=0.5)),
     ),
     "Dropout": (network(nn.Linear(60, 7, drawn), nn.Dropout(0.5)),),
     "Flatten": (network(IMAGE, nn.Flatten(), nn.Linear(60, 7, drawn)),),
@@ -302,9 +306,8 @@ def test_the_pad_is_made_of_decoded_pictures(
             code[x] = ranges[x].values(n)[column]
             code[y] = ranges[y].values(n)[::-1][row]
             tile = pad[9 * row : 9 * row + 8, 9 * column : 9 * column + 8]
-            # a place between two steps of the slider is rounded to one
-            near = 255 * python(seen.model, code).reshape(8, 8)
-            assert np.abs(tile - near).max() <= 4
+            exact = 255 * python(seen.model, code).reshape(8, 8)
+            assert np.abs(tile - exact).max() <= 0.501
 
 
 @pytest.mark.needs("browser")
@@ -364,7 +367,8 @@ def test_a_draw_changes_the_picture_where_there_is_a_prior(
         assert (seen.code != start).mean() > 0.5
         assert np.abs(seen.image - picture).max() > 100 * PAGE
         assert re.fullmatch(
-            r"Drawn. Of the test images it is nearest to \d+\.", seen.text(".said")
+            r"Drawn. Of the 10 test images here it is nearest to \d\.",
+            seen.text(".said"),
         )
         seen.act(seen.button("Reset").click)
         assert (seen.code == start).all()
@@ -557,7 +561,9 @@ def test_latents_stand_in_the_order_of_their_kl() -> None:
     ]
     assert sorted(latents) == list(range(10))
     assert kl == sorted(kl, reverse=True)
-    assert text.index("<summary>2 more latents</summary>") > text.index(f'id="z{latents[7]}"')
+    assert text.index("<summary>2 more latents</summary>") > text.index(
+        f'id="z{latents[7]}"'
+    )
 
 
 def test_a_conv_model_of_28_pixels_stays_small() -> None:

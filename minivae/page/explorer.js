@@ -1,8 +1,8 @@
 /* The explorer of a report: sliders, a pad, a line between two images, one decoder.
 
    There is one state, the code. Whatever moves it calls `move`, which tells every part;
-   the picture is decoded once a frame. The figure sends an event `decoded` with code and
-   image each time, for whoever wants the numbers. */
+   the picture is decoded once a frame. Each time the explorer sends an event `decoded`
+   with the code and the image, to be read at once: both arrays are written anew. */
 
 const BUDGET = 5; // milliseconds of a frame in which the pad's pictures are painted
 const STRIDE = 31; // prime: from picture to picture of the pad, all over it
@@ -46,8 +46,7 @@ function startExplorer(root, data) {
       decoded = true;
       root.dispatchEvent(new CustomEvent("decoded", { detail: { code, image } }));
     }
-    const unfinished = parts.filter((part) => part.work?.(until));
-    if (unfinished.length) wait();
+    if (parts.filter((part) => part.work?.(until)).length) wait();
   }
 
   /* The test image whose own decoded picture is nearest to the one that is shown. */
@@ -59,7 +58,7 @@ function startExplorer(root, data) {
 
   function draw() {
     move(drawn(data.prior, latents).entries(), "a draw from the prior");
-    return `Drawn. Of the test images it is nearest to ${nearest()}.`;
+    return `Drawn. Of the ${images.length} test images here it is nearest to ${nearest()}.`;
   }
 
   function reset() {
@@ -76,7 +75,8 @@ function startExplorer(root, data) {
 
   root.hidden = false;
   document.querySelector(".still").hidden = true;
-  document.querySelector(".rounding").append(checked(data.check, decode(images[0].code)));
+  const verdict = checked(data.check, decode(images[0].code));
+  document.querySelector(".rounding").append(" ", verdict);
   move([], codeOf(images[0]));
 }
 
@@ -84,7 +84,7 @@ function startExplorer(root, data) {
 function checked({ every, values }, image) {
   const python = floatsOf(values);
   const errors = Array.from(python, (value, i) => Math.abs(value - image[i * every]));
-  const worst = errors.reduce((a, b) => (b <= a ? a : b), 0);
+  const worst = Math.max(...errors); // NaN if one of them is
   const words = `over ${python.length} pixels it differs by ${worst.toExponential(0)} at most.`;
   const element = document.createElement("span");
   element.className = worst <= ALLOWED ? "good" : "wrong";
@@ -188,27 +188,29 @@ function makePad(root, { code, ranges, axes: [across, up], tiles, shape, decode,
 
   /* A share of the pad's side as a value, and back: the ends of the range are in the
      middle of the first and the last picture. */
-  function valueAt(share, [low, high, step]) {
+  function valueAt(share, [low, high]) {
     const value = low + (high - low) * ((share * tiles - 0.5) / (tiles - 1));
-    return within([low, high], low + step * Math.round((value - low) / step));
+    return within([low, high], value);
   }
 
   function shareOf(value, [low, high]) {
-    return (0.5 + (tiles - 1) * ((value - low) / (high - low))) / tiles;
+    const share = (0.5 + (tiles - 1) * ((value - low) / (high - low))) / tiles;
+    return within([0, 1], share);
   }
 
   function show() {
     const elsewhere = code.some((z, i) => z !== there[i] && !axes.includes(i));
     if (elsewhere) repaint();
     const [x, y] = axes.map((axis) => code[axis]);
-    const [left, bottom] = axes.map((axis) => within([0, 1], shareOf(code[axis], ranges[axis])));
+    const [left, bottom] = axes.map((axis) => shareOf(code[axis], ranges[axis]));
     marker.style.left = `${100 * left}%`;
     marker.style.top = `${100 * (1 - bottom)}%`;
     const [low, high] = ranges[axes[0]];
     const words = `latent ${axes[0]} across: ${shown(x)}, latent ${axes[1]} up: ${shown(y)}`;
-    for (const [name, value] of Object.entries({
-      valuemin: low, valuemax: high, valuenow: within([low, high], x), valuetext: words,
-    })) pad.setAttribute(`aria-${name}`, value);
+    pad.setAttribute("aria-valuemin", low);
+    pad.setAttribute("aria-valuemax", high);
+    pad.setAttribute("aria-valuenow", within([low, high], x));
+    pad.setAttribute("aria-valuetext", words);
   }
 
   function repaint() {
@@ -229,8 +231,8 @@ function makePad(root, { code, ranges, axes: [across, up], tiles, shape, decode,
   }
 
   function moveTo(values) {
-    const bounded = values.map((value, i) => [axes[i], within(ranges[axes[i]], value)]);
-    move(bounded, "moved by hand");
+    const moved = values.map((value, i) => [axes[i], value]).filter(([i, v]) => v !== code[i]);
+    move(moved.map(([i, value]) => [i, within(ranges[i], value)]), "moved by hand");
   }
 
   function follow(event) {
@@ -238,7 +240,10 @@ function makePad(root, { code, ranges, axes: [across, up], tiles, shape, decode,
     const shares = [
       (event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height,
     ];
-    moveTo(shares.map((share, i) => valueAt(share, ranges[axes[i]])));
+    moveTo(shares.map((share, i) => {
+      const [low, high, step] = ranges[axes[i]];
+      return low + step * Math.round((valueAt(share, [low, high]) - low) / step);
+    }));
   }
 
   pad.addEventListener("pointerdown", (event) => {

@@ -72,12 +72,17 @@ def explorer(model: Autoencoder, data: Dataset, kl: Sequence[float]) -> Explorer
     """
     network = pictured(model)
     layers, weights = layers_of(network)
-    images = data.test.images[:MEASURED]
-    codes = model.embed(images)
-    named = _handful(data)
-    ranges = ranges_of(model, codes)
-    order = _order(codes, kl)
     small = rounded(network)
+    codes = model.embed(data.test.images[:MEASURED])
+    told = _rounding(run_network(small, codes) - run_network(network, codes), weights)
+    ranges, order = ranges_of(model, codes), _order(codes, kl)
+
+    numbers, names = _handful(data)
+    starts = model.embed(data.test.images[numbers])
+    images = [
+        {"name": name, "code": as_text(code), "picture": _address(grey[None])}
+        for name, code, grey in zip(names, starts, data.test.grey[numbers], strict=True)
+    ]
     made = {
         "shape": list(model.shape),
         "switches": isinstance(model, BernoulliVAE),
@@ -87,23 +92,13 @@ def explorer(model: Autoencoder, data: Dataset, kl: Sequence[float]) -> Explorer
         "ranges": [[r.low, r.high, r.step] for r in ranges],
         "axes": order[:2],
         "tiles": _tiles(model),
-        "images": [
-            {
-                "name": name,
-                "code": as_text(model.embed(data.test.images[i : i + 1])),
-                "picture": _address(data.test.grey[i : i + 1]),
-            }
-            for i, name in named
-        ],
-        "check": check_of(small, model.embed(data.test.images[named[0][0]][None])),
+        "images": images,
+        "check": check_of(small, starts[:1]),
     }
-    told = _rounding(run_network(small, codes) - run_network(network, codes), weights)
-    still = _still(model, data, named[0], order[:2], ranges)
-    controls = _controls(model, [name for _, name in named], order, ranges, kl)
     parts = [
-        still,
-        controls,
-        kit.paragraph(f"{told} ", "note rounding"),
+        _still(model, starts[0], names[0], order[:2], ranges),
+        _controls(model, names, order, ranges, kl),
+        kit.paragraph(told, "note rounding"),
         _numbers(model, codes, order, kl),
     ]
     return Explorer(parts, made)
@@ -186,16 +181,16 @@ def _order(codes: Array, kl: Sequence[float]) -> list[int]:
     return pictures.liveliest(kl or codes.std(axis=0).tolist(), codes.shape[1])
 
 
-def _handful(data: Dataset) -> list[tuple[int, str]]:
+def _handful(data: Dataset) -> tuple[list[int], list[str]]:
     """A few test images, one of a class: their numbers, and names that differ."""
     labels = data.test.labels
+    chosen = list(range(min(HANDFUL, len(data.test))))
     if labels is None:
-        return [(i, str(i)) for i in range(min(HANDFUL, len(data.test)))]
-    firsts = np.unique(labels, return_index=True)[1]
-    chosen = [int(i) for i in np.sort(firsts)[:HANDFUL]]
-    if len(chosen) < 2:
-        chosen = list(range(min(HANDFUL, len(data.test))))
-    return [(i, f"{i} ({data.class_name(int(labels[i]))})") for i in chosen]
+        return chosen, [str(i) for i in chosen]
+    firsts = np.sort(np.unique(labels, return_index=True)[1])
+    if len(firsts) > 1:
+        chosen = firsts[:HANDFUL].tolist()
+    return chosen, [f"{i} ({data.class_name(int(labels[i]))})" for i in chosen]
 
 
 def _tiles(model: Autoencoder) -> int:
@@ -227,15 +222,9 @@ def _intro(model: Autoencoder, order: list[int], kl: Sequence[float]) -> str:
 
 
 def _still(
-    model: Autoencoder,
-    data: Dataset,
-    start: tuple[int, str],
-    axes: list[int],
-    ranges: list[Range],
+    model: Autoencoder, code: Array, name: str, axes: list[int], ranges: list[Range]
 ) -> str:
     """The picture without scripts: the pad, as it is at the start."""
-    number, name = start
-    code = model.embed(data.test.images[number : number + 1])[0]
     count = _tiles(model)
     x, y = axes[0], axes[-1]
     across, up = ranges[x].values(count), ranges[y].values(count)[::-1]
