@@ -23,6 +23,10 @@ CASES: dict[str, dict[str, Any]] = {
     "bernoullivae": {"name": "bernoullivae"},
     "exact": {"name": "bernoullivae", "estimator": "exact"},
     "relaxed": {"name": "bernoullivae", "estimator": "relaxed", "activation": "elu"},
+    "iwae": {"name": "iwae"},
+    "mixture": {"name": "mixturevae"},
+    "free_bits": {"name": "betavae", "free_bits": 0.1},
+    "warm": {"name": "vae", "likelihood": "soft_bce", "activation": "softplus"},
     "capacity": {"name": "betavae", "capacity": 0.5, "activation": "relu"},
     "conv": {
         "name": "vae",

@@ -13,6 +13,8 @@ from typing import Any
 import tyro
 
 from minivae.cli import (
+    applications,
+    beta,
     check,
     data,
     em,
@@ -33,10 +35,16 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reconstruct": pictures.reconstruct,
     "interpolate": pictures.interpolate,
     "traverse": pictures.traverse,
+    "manifold": pictures.manifold,
+    "embed": applications.embed,
+    "probe": applications.probe,
+    "cluster": applications.cluster,
+    "detect": applications.detect,
     "gradcheck": check.gradcheck,
     "verify": verify.verify,
     "museum": verify.museum,
     "em": em.em,
+    "beta": beta.beta,
     "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,
