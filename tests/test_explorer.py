@@ -39,10 +39,12 @@ HOSTILE = "</script><b onclick=x>'&\""
 
 @cache
 def trained(case: str) -> tuple[Run, Dataset]:
-    """A small run: a model's name, or "conv", or the number of a VAE's latents."""
+    """A small run: a model's name, "conv", "tied", or a VAE by its latents."""
     data, shape = few_digits(), (1, 8, 8)
     if case == "conv":
         model: Autoencoder = mv.VAE(shape, 3, (8,), arch="conv", channels=(4,))
+    elif case == "tied":
+        model = mv.AE(shape, 3, (8,), tied=True)
     elif case.isdigit():
         model = mv.VAE(shape, int(case), (8,))
     else:
@@ -111,6 +113,15 @@ class Exploring(Opened):
         for key in keys:
             self.act(lambda key=key: self.page.keyboard.press(key))
 
+    def axes(self) -> list[int]:
+        """The latents that the pad moves, across and up."""
+        selects = self.page.locator("[data-axis]").all()
+        return [int(select.input_value()) for select in selects]
+
+    def ranges(self) -> list[explorer.Range]:
+        codes = self.model.embed(few_digits().test.images)
+        return explorer.ranges_of(self.model, codes)
+
     def painted(self, selector: str) -> Array:
         """The red of a canvas: (height, width)."""
         width, red = self.page.evaluate(
@@ -143,6 +154,7 @@ drawn = Noise(1)
 IMAGE = nn.Unflatten((3, 5, 4))
 NETWORKS: dict[str, tuple[nn.Sequential, ...]] = {
     "Linear": (network(nn.Linear(60, 7, drawn)), network(nn.Linear(60, 8, drawn))),
+    "TiedLinear": (network(nn.TiedLinear(nn.Linear(7, 60, drawn))),),
     "Conv2d": (
         network(IMAGE, nn.Conv2d(3, 2, 3, drawn)),
         network(IMAGE, nn.Conv2d(3, 2, 4, drawn, stride=2, padding=3)),
@@ -210,7 +222,7 @@ def test_every_finite_half_is_read_exactly(decoder: Any) -> None:
     np.testing.assert_array_equal(np.array(found), halves.astype(np.float64))
 
 
-@pytest.mark.parametrize("case", [*MODELS, "conv"])
+@pytest.mark.parametrize("case", [*MODELS, "conv", "tied"])
 def test_the_network_is_the_models_own_way_from_code_to_picture(case: str) -> None:
     model = trained(case)[0].model
     codes = Noise(4).normal((5, model.latent))
@@ -231,7 +243,22 @@ def test_a_weight_beyond_float16_is_refused() -> None:
 # By its controls
 
 
-each = pytest.mark.parametrize("case", [*MODELS, "conv"])
+each = pytest.mark.parametrize("case", [*MODELS, "conv", "tied"])
+some = pytest.mark.parametrize("case", ["ae", "vae", "bernoullivae", "conv"])
+FAR = 10**6
+KEYS = {
+    "ArrowRight": (1, 0),
+    "ArrowLeft": (-1, 0),
+    "ArrowUp": (0, 1),
+    "ArrowDown": (0, -1),
+    "Shift+ArrowDown": (0, -10),
+    "PageUp": (0, 10),
+    "PageDown": (0, -10),
+    "Shift+ArrowLeft": (-10, 0),
+    "End": (FAR, 0),
+    "Home": (-FAR, 0),
+}
+"""Steps across and up that a key goes on the pad, within the ranges."""
 
 
 @pytest.mark.needs("browser")
@@ -241,17 +268,21 @@ def test_keys_move_a_latent_and_the_picture_is_pythons(
 ) -> None:
     with Exploring(browser, folder, case) as seen:
         start, control = seen.code, seen.page.locator("[data-latent]").first
-        latent = int(control.get_attribute("data-latent"))
+        latent, was_on = int(control.get_attribute("data-latent")), None
+        if case == "bernoullivae":
+            was_on = control.is_checked()
         seen.press("[data-latent]", "Space" if case == "bernoullivae" else "ArrowRight")
         moved = np.flatnonzero(seen.code != start)
         assert moved.tolist() == [latent]
         value = seen.page.locator(".latent .value").first.inner_text()
         assert value == f"{seen.code[latent]:.2f}".replace("-", "−")
         if case == "bernoullivae":
-            assert seen.code[latent] in (0, 1)
-            assert control.is_checked() == (seen.code[latent] == 1)
+            assert seen.code[latent] == (0 if was_on else 1)
+            assert control.is_checked() is not was_on
             assert seen.page.get_by_role("switch").count() == 8
         else:
+            step = seen.ranges()[latent].step
+            assert 0 < seen.code[latent] - start[latent] <= 1.5 * step + 1e-9
             assert control.get_attribute("aria-valuetext") == value
         picture = seen.image.reshape(seen.model.shape)[0]
         shown = seen.painted(".seen canvas")
@@ -261,27 +292,23 @@ def test_keys_move_a_latent_and_the_picture_is_pythons(
 
 
 @pytest.mark.needs("browser")
-@each
+@pytest.mark.parametrize("case", ["vae", "bernoullivae"])
 def test_keys_move_the_pad_in_two_latents(
     case: str, folder: Path, browser: Any
 ) -> None:
     with Exploring(browser, folder, case) as seen:
-        start = seen.code
-        x, y = (
-            int(seen.page.locator(f"[data-axis='{i}']").input_value()) for i in (0, 1)
-        )
-        ranges = explorer.ranges_of(
-            seen.model, seen.model.embed(trained(case)[1].test.images)
-        )
-        seen.press(".pad", "ArrowRight", "ArrowUp", "Home", "PageUp")
-        assert abs(seen.code[x] - ranges[x].low) <= 1e-9
-        assert seen.code[y] > start[y] or seen.code[y] == ranges[y].high
-        others = [i for i in range(seen.model.latent) if i not in (x, y)]
-        assert (seen.code[others] == start[others]).all()
+        axes, ranges = seen.axes(), seen.ranges()
+        for key, steps in KEYS.items():
+            expected = seen.code.copy()
+            for axis, count in zip(axes, steps, strict=True):
+                reach = ranges[axis]
+                goal = expected[axis] + count * reach.step
+                expected[axis] = max(reach.low, min(reach.high, goal))
+            seen.press(".pad", key)
+            assert np.abs(seen.code - expected).max() <= 1e-9, key
+        x, y = (f"{seen.code[axis]:.2f}".replace("-", "−") for axis in axes)
         told = seen.page.locator(".pad").get_attribute("aria-valuetext")
-        assert told.startswith(f"latent {x} across: ")
-        seen.press(".pad", "End", "Shift+ArrowRight")
-        assert abs(seen.code[x] - ranges[x].high) <= 1e-9
+        assert told == f"latent {axes[0]} across: {x}, latent {axes[1]} up: {y}"
         seen.quiet()
 
 
@@ -291,17 +318,12 @@ def test_the_pad_is_made_of_decoded_pictures(
     case: str, folder: Path, browser: Any
 ) -> None:
     with Exploring(browser, folder, case) as seen:
-        x, y = (
-            int(seen.page.locator(f"[data-axis='{i}']").input_value()) for i in (0, 1)
-        )
+        x, y = seen.axes()
         seen.press("[data-latent] >> nth=2", "Space" if case != "vae" else "End")
         seen.page.wait_for_timeout(300)
         pad, n = seen.painted(".pad canvas"), 2 if case == "bernoullivae" else 9
         assert pad.shape == (9 * n - 1, 9 * n - 1)
-        ranges = explorer.ranges_of(
-            seen.model, seen.model.embed(trained(case)[1].test.images)
-        )
-        code = seen.code.copy()
+        code, ranges = seen.code.copy(), seen.ranges()
         for row, column in ((0, 0), (n - 1, 0), (n // 2, n - 1)):
             code[x] = ranges[x].values(n)[column]
             code[y] = ranges[y].values(n)[::-1][row]
@@ -326,7 +348,7 @@ def test_a_pointer_and_other_axes_move_the_pad(folder: Path, browser: Any) -> No
 
 
 @pytest.mark.needs("browser")
-@each
+@some
 def test_the_ends_of_the_line_are_reconstructions(
     case: str, folder: Path, browser: Any
 ) -> None:
@@ -353,7 +375,7 @@ def test_the_ends_of_the_line_are_reconstructions(
 
 
 @pytest.mark.needs("browser")
-@each
+@some
 def test_a_draw_changes_the_picture_where_there_is_a_prior(
     case: str, folder: Path, browser: Any
 ) -> None:

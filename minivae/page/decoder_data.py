@@ -68,21 +68,29 @@ def layers_of(network: nn.Sequential) -> tuple[list[dict[str, Any]], Array]:
     """
     layers, flat, at = [], [], 0
     for layer in _flat(network):
-        name = type(layer).__name__
+        name, parameters = _as_known(layer)
         if name not in RUNNABLE:
             raise NoExplorerError(f"its decoder has a layer {name}, which no page runs")
         entry: dict[str, Any] = {"layer": name}
         entry |= {option: getattr(layer, option) for option in RUNNABLE[name]}
-        for key, parameter in layer.named_parameters().items():
+        for key, parameter in parameters.items():
             entry[key] = {"at": at, "shape": list(parameter.shape)}
-            flat.append(parameter.numpy().ravel())
-            at += parameter.data.size
+            flat.append(parameter.ravel())
+            at += parameter.size
         layers.append(entry)
     weights = np.concatenate(flat)
     largest = float(np.abs(weights).max())
     if not largest <= float(np.finfo(np.float16).max):
         raise NoExplorerError(f"a weight of {largest:.3g} is more than float16 holds")
     return layers, weights.astype("<f2")
+
+
+def _as_known(layer: nn.Layer) -> tuple[str, dict[str, Array]]:
+    """Return a layer's name and parameters; a tied one is linear, its weight turned."""
+    parameters = {name: p.numpy() for name, p in layer.named_parameters().items()}
+    if isinstance(layer, nn.TiedLinear):
+        return "Linear", parameters | {"weight": parameters["weight"].T}
+    return type(layer).__name__, parameters
 
 
 def _flat(network: nn.Sequential) -> Iterator[nn.Layer]:
