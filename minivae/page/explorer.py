@@ -267,8 +267,8 @@ def _controls(
     return f"""<div class="explorer" role="group" aria-label="Explorer" hidden>
 {kit.paragraph(_intro(model, order, kl), "intro")}
 <div class="seen">
-<canvas role="img" aria-label="The decoded picture"></canvas>
-<p class="where"></p>
+<canvas role="img" aria-label="The decoded picture" aria-describedby="where"></canvas>
+<p class="where" id="where"></p>
 <div class="do">{draw if model.has_kl else ""}
 <button type="button" data-do="reset">Reset</button></div>
 </div>
