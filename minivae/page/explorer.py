@@ -182,14 +182,14 @@ def _order(codes: Array, kl: Sequence[float]) -> list[int]:
 
 
 def _handful(data: Dataset) -> tuple[list[int], list[str]]:
-    """A few test images, one of a class: their numbers, and names that differ."""
+    """A few test images, first one of each class: their numbers, names that differ."""
     labels = data.test.labels
-    chosen = list(range(min(HANDFUL, len(data.test))))
     if labels is None:
+        chosen = list(range(min(HANDFUL, len(data.test))))
         return chosen, [str(i) for i in chosen]
-    firsts = np.sort(np.unique(labels, return_index=True)[1])
-    if len(firsts) > 1:
-        chosen = firsts[:HANDFUL].tolist()
+    firsts = np.sort(np.unique(labels, return_index=True)[1]).tolist()
+    others = [i for i in range(min(HANDFUL, len(data.test))) if i not in firsts]
+    chosen = [*firsts, *others][:HANDFUL]
     return chosen, [f"{i} ({data.class_name(int(labels[i]))})" for i in chosen]
 
 
