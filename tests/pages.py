@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,29 @@ class Opened:
         """Nothing was fetched but the page itself, and nothing complained."""
         assert self.requests == [self.own]
         assert self.messages == []
+
+
+OUTWARD = r"https?:|\burl\(|@import|\b(fetch|XMLHttpRequest|WebSocket|eval|import)\b"
+
+
+def runs_only_its_own(text: str) -> None:
+    """A page fetches nothing, and its policy knows its style and script by hash."""
+    (policy,) = re.findall(r'content="(default-src[^"]*)"', text)
+    known = r"'sha256-[\w+/]+=*'"
+    assert re.fullmatch(
+        f"default-src 'none'; img-src data:; style-src {known}; script-src {known}; "
+        "base-uri 'none'; form-action 'none'",
+        policy,
+    )
+    data, code = re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL)
+    assert data.startswith("{")
+    assert "<" not in data
+    assert not re.search(OUTWARD + r"|innerHTML", code)
+    html = re.sub('base64,[^"]+', "", text.replace(data, "").replace(code, ""))
+    assert not re.search(OUTWARD, html)
+    tags = re.findall(r"<([a-z]+)([^>]*)>", re.sub('"[^"]*"', '""', html))
+    assert not {"link", "iframe", "object", "base", "form"} & {tag for tag, _ in tags}
+    assert not [more for _, more in tags if re.search(r"\s(style|on[a-z]+)=", more)]
 
 
 def walk(seen: Opened, expression: str) -> list[Any]:

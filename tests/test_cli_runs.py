@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import SMALL, done, refused
+from pages import runs_only_its_own
 from tolerances import FLOAT32
 
 import minivae as mv
@@ -362,17 +363,13 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_the_report_fetches_nothing_and_runs_nothing(vae: Path) -> None:
+def test_the_report_fetches_nothing_and_runs_only_its_own(vae: Path) -> None:
     text = (vae / "report.html").read_text(encoding="utf-8")
+    runs_only_its_own(text)
     tags = Page(text).tags
-    policies = [a["content"] for t, a in tags if "http-equiv" in a and t == "meta"]
-    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
     addresses = [a.get(key) for _, a in tags for key in ("src", "href") if key in a]
     assert addresses
     assert all(address and address.startswith("data:") for address in addresses)
-    assert not {"script", "link", "iframe"} & {tag for tag, _ in tags}
-    assert "url(" not in text
-    assert not [name for _, a in tags for name in a if name.startswith("on")]
 
 
 def test_report_writes_the_same_page_again(copy: Path) -> None:
@@ -391,7 +388,8 @@ def test_a_name_with_html_in_it_is_escaped(own_data: Path, tmp_path: Path) -> No
     text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert html.escape(name) in text
     assert name not in text
-    assert not {"script", "b"} & {tag for tag, _ in Page(text).tags}
+    tags = [tag for tag, _ in Page(text).tags]
+    assert (tags.count("script"), tags.count("b")) == (2, 0)
 
 
 @pytest.mark.parametrize(

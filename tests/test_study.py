@@ -435,6 +435,7 @@ def test_a_fold_has_a_node_for_each_part_and_sends_the_same_gradients(
     assert len(step.nodes) < len(whole.nodes)
     assert "encoder" in [node.name for node in step.nodes]
     assert step.replay() == whole.loss_value
+    assert Recording.loads(step.to_json()).replay() == whole.loss_value
     assert step.first_fault() is None
     for leaf in step.leaves:
         if leaf.kind == "parameter":

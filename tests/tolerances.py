@@ -26,3 +26,7 @@ divides what cancelled by a σ that may be small."""
 
 PARITY_STEPS = 1e-9
 """100 updates of an optimizer in float64, each with some ten roundings."""
+
+PAGE = 1e-4
+"""A picture of a page's decoder, in float64, beside Python's in float32, of the same
+weights: pixels are in [0, 1], and each sums some hundred products."""

@@ -144,7 +144,8 @@ def bars(
         _row(
             name,
             f'<td><span class="number">{escape(number)}</span>'
-            f'<span class="bar" style="width:{60 * share:.2f}%"></span></td>',
+            f'<svg class="bar" aria-hidden="true" width="{60 * share:.2f}%">'
+            '<rect width="100%" height="100%"/></svg></td>',
         )
         for name, number, share in rows
     )
@@ -183,5 +184,5 @@ def image(png: bytes, text: str, size: tuple[int, int], scale: int = 1) -> str:
     width, height = size
     return (
         f'<img src="data:image/png;base64,{data}" alt="{escape(text)}" '
-        f'width="{width}" height="{height}" style="width:{width * scale}px">'
+        f'width="{width * scale}" height="{height * scale}">'
     )

@@ -12,7 +12,10 @@ import numpy as np
 from minivae.backend import Array
 from minivae.data import Dataset
 from minivae.evaluate import pictures
+from minivae.models import BernoulliVAE
 from minivae.page import drawing, kit
+from minivae.page import explorer as exploring
+from minivae.page.decoder_data import NoExplorerError
 from minivae.page.latents import latent_map
 from minivae.train import Run
 
@@ -30,26 +33,60 @@ SHEET = 480  # pixels across, at most, unless one image is wider
 VISIBLE = 0.1  # nats of KL, at least, that a bar of full length stands for
 LISTED = 32  # more latents than these are not all listed
 EPOCHS = 50  # more epochs than these are not all listed
+LARGEST = 4_000_000  # bytes of a page, at most, with an explorer in it
 
 
 def report(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
-    """Return the HTML page of a run, given its ledger on the test split."""
+    """Return the HTML page of a run, given its ledger on the test split.
+
+    It has an explorer of the decoder, or says why not: a layer that no page runs, a
+    weight that float16 cannot hold, or a page of more than 4 MB.
+    """
     title = f"{TITLES.get(run.model.name, run.model.name)} on {ledger['data']}"
-    body = [
+    first = [
         kit.paragraph("minivae: report of a run", "eyebrow"),
         f"<h1>{escape(title)}</h1>",
         kit.paragraph(_lead(run, data, ledger), "lead"),
         _headline(ledger),
+    ]
+    rest = [
         kit.section("Training", *_training(run)),
         kit.section("Reconstructions", _reconstructions(run, data)),
         kit.section("Samples", _samples(run)),
         kit.section("Latents", *_latents(run, data, ledger)),
         kit.section("Ledger", *_ledger(ledger)),
         kit.section("Configuration", *_configuration(run)),
-        f"<footer>Made by minivae {importlib.metadata.version('minivae')}. This page "
-        "is one file: it fetches nothing and runs nothing.</footer>",
     ]
-    return kit.page(title, "\n".join(body))
+
+    def page(explored: list[str], footer: str, **scripted: Any) -> str:
+        section = kit.section("Explorer", *explored)
+        return kit.page(title, "\n".join([*first, section, *rest, footer]), **scripted)
+
+    try:
+        made = exploring.explorer(run.model, data, ledger["kl_per_latent"])
+        text = page(
+            made.parts,
+            _footer("it fetches nothing, and runs no script but its own"),
+            styles=exploring.STYLES,
+            scripts=exploring.SCRIPTS,
+            data=made.data,
+        )
+        if (size := len(text.encode("utf-8"))) > LARGEST:
+            raise NoExplorerError(
+                f"with it the page would have {size / 1e6:.1f} MB, more than the "
+                f"{LARGEST / 1e6:g} MB that a page may have"
+            )
+    except NoExplorerError as reason:
+        why = kit.paragraph(f"This report has no explorer: {reason}.")
+        return page([why], _footer("it fetches nothing and runs nothing"))
+    return text
+
+
+def _footer(promise: str) -> str:
+    version = importlib.metadata.version("minivae")
+    return (
+        f"<footer>Made by minivae {version}. This page is one file: {promise}.</footer>"
+    )
 
 
 def _lead(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
@@ -321,12 +358,15 @@ def _kl_table(kl: list[float]) -> str:
 def _traversals(run: Run, data: Dataset, kl: list[float]) -> str:
     model = run.model
     latents = pictures.liveliest(kl, 8) if kl else list(range(min(8, model.latent)))
-    span = (-3.0, 3.0)
+    span, count = (-3.0, 3.0), 11
+    if isinstance(model, BernoulliVAE):
+        span, count = (0.0, 1.0), 2
     if not kl:
         codes = model.embed(data.test.images[:500])
         span = (float(codes.min()), float(codes.max()))
-    values = np.linspace(*span, 11, dtype=np.float32)
+    values = np.linspace(*span, count, dtype=np.float32)
     reach = f"from {span[0]:.1f} to {span[1]:.1f}".replace("-", "−")
+    scale = max(1, 60 // (model.shape[2] + 1))
     parts = []
     for latent in latents:
         images = pictures.traversals(model, data, "test", 0, [latent], values)
@@ -334,7 +374,7 @@ def _traversals(run: Run, data: Dataset, kl: list[float]) -> str:
         more = f"<small>KL {kl[latent]:.2f}</small>" if kl else ""
         parts.append(f"<p>latent {latent}{more}</p>")
         text = f"Decoded images: latent {latent} moved {reach}"
-        parts.append(kit.image(png, text, size, max(1, 660 // size[0])))
+        parts.append(kit.image(png, text, size, scale))
     which = "the latents with the largest KL" if kl else "the first latents"
     which = which if len(latents) < model.latent else "all latents"
     caption = (
@@ -353,23 +393,28 @@ def _ledger(ledger: dict[str, Any]) -> list[str]:
     if collapsed is None or min(recon, collapsed) <= 0:
         return parts  # a density may be above 1: nothing to measure from
     whole = max(recon + kl, collapsed)
-    track = [
-        f'<span class="{name}" style="width:{100 * value / whole:.2f}%"></span>'
-        for name, value in (("recon", recon), ("kl", kl))
-    ]
+    track, left = [], 0.0
+    for name, value in (("recon", recon), ("kl", kl)):
+        share = 100 * value / whole
+        track.append(
+            f'<rect class="{name}" x="{left:.2f}%" width="{share:.2f}%" height="100%"/>'
+        )
+        left += share
     key = [("recon", f"recon {recon:.2f}")]
     if ledger["beta"] is not None:
         key.append(("kl", f"KL {kl:.2f}"))
     if ledger["floor"] is not None:
         left = 100 * ledger["floor"] / whole
-        track.append(f'<span class="floor" style="left:{left:.2f}%"></span>')
+        at = f'x1="{left:.2f}%" x2="{left:.2f}%"'
+        track.append(f'<line class="floor" {at} y1="-25%" y2="125%"/>')
         key.append(("floor", f"floor {ledger['floor']:.2f}"))
     key.append(("rest", f"to the collapsed {collapsed:.2f}"))
     items = "".join(
         f'<li><span class="key {name}"></span>{escape(text)}</li>' for name, text in key
     )
     content = (
-        f'<div class="track">{"".join(track)}</div><ul class="legend">{items}</ul>'
+        f'<svg class="track" aria-hidden="true">{"".join(track)}</svg>'
+        f'<ul class="legend">{items}</ul>'
     )
     caption = (
         f"What the model leaves unexplained, in {ledger['unit']} per image, beside "
