@@ -15,6 +15,7 @@ from scipy import special, stats
 from tiny import few_digits, fit, small
 from tolerances import FLOAT32, FLOAT64, STANDARD_ERRORS
 
+from minivae import evaluate as evaluating
 from minivae import models
 from minivae.backend import Array, limited_threads
 from minivae.errors import UserError
@@ -282,6 +283,27 @@ def test_runs_of_another_likelihood_or_binarisation_are_not_compared() -> None:
     for key, value in (("likelihood", "gaussian"), ("data", "a:dynamic")):
         with pytest.raises(UserError, match=f"one and two .*{key}.*; "):
             comparable([base, {**base, key: value}], ["one", "two"])
+
+
+def test_what_a_ledger_is_of_is_known_before_it_is_measured() -> None:
+    model, data = small(likelihood="bernoulli"), few_digits()
+    subject = evaluating.subject(model, data, "validation")
+    found = ledger(model, data, split="validation", draws=1, iwae=())
+    assert subject.items() <= found.items()
+    with pytest.raises(UserError, match="split"):
+        evaluating.subject(model, data, "tset")
+
+
+def test_evaluate_refuses_before_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data in ("fixed", "threshold"):
+        given = ("--hidden", 4, "--latent", 2, "--epochs", 1, "--out", tmp_path / data)
+        done("train", "--model", "vae", "--data", f"digits:{data}", *given)
+    monkeypatch.setattr(evaluating, "ledger", lambda *_, **__: pytest.fail("measured"))
+    outcome = minivae("evaluate", tmp_path / "fixed", tmp_path / "threshold")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "cannot be compared: data digits:fixed and digits:threshold" in outcome.err
 
 
 def test_evaluate_takes_several_runs(tmp_path: Path) -> None:

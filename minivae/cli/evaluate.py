@@ -49,15 +49,16 @@ def evaluate(
     """
     from minivae import backend
     from minivae.errors import UserError
-    from minivae.evaluate import comparable, ledger
+    from minivae.evaluate import comparable, ledger, subject
 
     backend.keep_freed_memory()
     if not runs:
         raise UserError("which run? say: minivae evaluate RUN")
     options: dict[str, Any] = {"split": split, "draws": draws, "iwae": _numbers(iwae)}
     loaded = [load(run, data_dir) for run in runs]
+    subjects = [subject(run.model, images, split) for run, images in loaded]
+    comparable(subjects, [str(run) for run in runs])
     found = [ledger(run.model, images, **options) for run, images in loaded]
-    comparable(found, [str(run) for run in runs])
     if json:
         print(jsonlib.dumps(found if len(found) > 1 else found[0], indent=2))
         return

@@ -4,7 +4,7 @@ from minivae.evaluate.bounds import exact_log_p
 from minivae.evaluate.cluster import cluster
 from minivae.evaluate.detect import detect
 from minivae.evaluate.embed import embed
-from minivae.evaluate.ledger import comparable, ledger
+from minivae.evaluate.ledger import comparable, ledger, subject
 from minivae.evaluate.probe import probe
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "exact_log_p",
     "ledger",
     "probe",
+    "subject",
 ]

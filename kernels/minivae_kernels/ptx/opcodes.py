@@ -204,6 +204,19 @@ enter("P>TT", FLOATS, {"setp.num": lambda a, b: (a == a) & (b == b)}, "ftz")
 enter("P>TT", FLOATS, {"setp.nan": lambda a, b: (a != a) | (b != b)}, "ftz")
 
 
+def gross(a: Any) -> Any:
+    """Return 1 / a in float64, of the upper words alone: some 20 bits of it."""
+    return upper(1 / upper(a))
+
+
+def upper(x: Any) -> Any:
+    """Return float64 values without their lower words."""
+    return (x.view(np.uint64) & np.uint64(0xFFFFFFFF00000000)).view(np.float64)
+
+
+enter("T>T", "f64", {"rcp.approx": gross}, "ftz")
+
+
 # Approximations and the bounds of their errors
 
 
