@@ -15,7 +15,7 @@ from scipy import special
 from minivae import backend, verify
 from minivae.errors import UserError
 from minivae.verify import exact, oracles
-from minivae.verify.linear import cubature, images, linear_model, set_to
+from minivae.verify.linear import cubature, images, linear_model, opposite, set_to
 from minivae.verify.oracles import ORACLES, linear_vae
 from minivae.verify.protocol import REQUIRED, check_parts
 from minivae.verify.suite import CHECKS, judge
@@ -45,6 +45,13 @@ def test_a_trained_oracle_holds(name: str) -> None:
 @pytest.mark.parametrize("latent", [1, 2, 8, 16, 24, 32])
 def test_the_linear_vae_reaches_the_maximum_for_any_size(latent: int) -> None:
     for claim in verify.run("linear_vae", latent):
+        assert claim.passed, claim
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("latent", [1, 8, 32])
+def test_the_sweep_lies_on_the_curve_for_any_size(latent: int) -> None:
+    for claim in verify.run("rate_distortion", latent):
         assert claim.passed, claim
 
 
@@ -165,6 +172,15 @@ def test_the_cubature_is_exact_for_a_linear_model() -> None:
     points = cubature(3, 1)[:, 0]
     assert np.abs(points.mean(axis=0)).max() <= 1e-15
     assert np.abs(points.T @ points / len(points) - np.eye(3)).max() <= 1e-15
+
+
+def test_opposite_noise_has_exact_moments_and_is_fresh() -> None:
+    draw = opposite(50, 3)
+    first, second = draw(), draw()
+    assert first.shape == (100, 3)
+    assert (first[:50] == -first[50:]).all()
+    assert np.abs(first.T @ first / 100 - np.eye(3)).max() <= 1e-14
+    assert np.abs(first - second).max() > 1
 
 
 # An oracle is not fooled
