@@ -64,6 +64,23 @@ def test_a_linear_model_is_a_gaussian(sigma: Any) -> None:
     assert np.abs(found.log_p - exact).max() <= 1000 * FLOAT64
 
 
+def test_a_linear_model_of_a_mixture_prior_is_a_mixture_of_gaussians() -> None:
+    model, x = make("mixturevae"), images()
+    state = model.state()
+    W, m = state["decoder.0.weight"], state["decoder.0.bias"]
+    terms = []
+    for c, share in enumerate(special.log_softmax(state["prior_logits"])):
+        spread = W * np.exp(state["prior_logvar"][c]) @ W.T
+        noise = np.exp(state["recon_logvar"]) * np.eye(6)
+        part = stats.multivariate_normal(W @ state["prior_mu"][c] + m, spread + noise)
+        terms.append(share + part.logpdf(x.reshape(N, -1)))
+    found = exact_log_p(model, x)
+    assert found is not None
+    assert found.method == "grid over latents"
+    assert np.abs(found.log_p - special.logsumexp(terms, axis=0)).max() <= 1e-7
+    assert exact_log_p(make("mixturevae", latent=3), x) is None
+
+
 @pytest.mark.parametrize("latent", [1, 2])
 def test_the_grid_integrates_a_linear_model_too(latent: int) -> None:
     model, x = make("vae", latent=latent), images()

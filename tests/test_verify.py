@@ -168,6 +168,14 @@ def test_the_elbo_gradients_are_differences_of_the_elbo() -> None:
     assert found["log s2"] == pytest.approx(number, rel=1e-6)
 
 
+def test_the_grid_is_exact_for_a_decoder_that_ignores_its_code() -> None:
+    bias = np.array([-2.0, 0.5, 3.0])
+    x = exact.all_binary(3)
+    log_p, _, _ = exact.grid_log_p([(np.zeros((3, 2)), bias)], x, points=100)
+    alone = special.log_expit(np.where(x == 1, bias, -bias)).sum(axis=1)
+    assert np.abs(log_p - alone).max() <= 1e-9
+
+
 def test_the_cubature_is_exact_for_a_linear_model() -> None:
     points = cubature(3, 1)[:, 0]
     assert np.abs(points.mean(axis=0)).max() <= 1e-15
