@@ -344,6 +344,10 @@ class MyVAE(TheirVAE):
 class Lacking:
     pixels = 3
 
+class Sized:
+    def __init__(self, latent):
+        self.latent = latent
+
 class Wrong(TheirVAE):
     def kl(self, mu, logvar):
         return super().kl(mu, logvar) / 2
@@ -354,6 +358,7 @@ class Wrong(TheirVAE):
 def my_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"mine_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(MINE, encoding="utf-8")
+    (tmp_path / f"{name}x.py").write_text("class MyVAE(", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return name
 
@@ -378,6 +383,8 @@ def test_the_command_judges_a_class(my_module: str) -> None:
         ("MODULE:Lacking", "Lacking lacks latent, likelihood, encode"),
         ("MODULE:Nothing", "has no Nothing"),
         ("MODULE", "module:Class"),
+        ("MODULE:Sized", "MODULE:Sized() cannot be made: TypeError"),
+        ("MODULEx:MyVAE", "cannot import MODULEx: SyntaxError"),
         ("no_such_module_anywhere:X", "cannot import"),
     ],
 )
@@ -386,7 +393,7 @@ def test_a_model_that_cannot_be_judged_is_refused(
 ) -> None:
     outcome = minivae("verify", "--model", text.replace("MODULE", my_module))
     assert (outcome.code, outcome.out) == (2, "")
-    assert words in outcome.err
+    assert words.replace("MODULE", my_module) in outcome.err
     assert outcome.err.count("\n") == 1
 
 
