@@ -352,6 +352,16 @@ def test_every_estimator_keeps_the_kl_exact(estimator: str) -> None:
     assert close(terms.loss.item(), terms.recon.item() + terms.kl.item())
 
 
+@pytest.mark.parametrize("temperature", [0.3, 2.0])
+def test_a_relaxed_code_has_the_temperature_asked_for(temperature: float) -> None:
+    model = make("bernoullivae", estimator="relaxed", temperature=temperature)
+    x, u = images(), Noise(2, Stream.CHECK).uniform((N, Z), np.float64)
+    logits = model.encode(x).logits.numpy()
+    z = special.expit((logits + special.logit(u)) / temperature)
+    exact = model.recon(z, x, None, "none").numpy()
+    assert close(model.loss_terms(x, u, reduction="none").recon.numpy(), exact)
+
+
 def test_too_many_codes_are_counted() -> None:
     with pytest.raises(UserError, match=r"2\^13 = 8,192 codes.*12 \(4,096"):
         make("bernoullivae", latent=13, estimator="exact")
