@@ -201,6 +201,20 @@ enter("P>TT", FLOATS, {"setp.num": lambda a, b: (a == a) & (b == b)}, "ftz")
 enter("P>TT", FLOATS, {"setp.nan": lambda a, b: (a != a) | (b != b)}, "ftz")
 
 
+def gross(a: Any) -> Any:
+    """Return 1 / a in float64 to some 20 bits: of upper words, subnormals being 0."""
+    return coarse(1 / coarse(a))
+
+
+def coarse(x: Any) -> Any:
+    """Return float64 values without their lower words and subnormal numbers."""
+    high = (x.view(np.uint64) & np.uint64(0xFFFFFFFF00000000)).view(np.float64)
+    return np.where(np.abs(high) < 2.0**-1022, high * 0, high)
+
+
+enter("T>T", "f64", {"rcp.approx": gross}, "ftz")
+
+
 # Approximations and the bounds of their errors
 
 
