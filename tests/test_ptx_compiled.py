@@ -101,7 +101,7 @@ def normal(*shape: int) -> NDArray[np.float32]:
 def test_a_sum_in_shared_memory(arch: str) -> None:
     x, out = normal(300), np.full(3, np.nan, np.float32)
     kernel = cuda_c("add_up", arch=arch)
-    report = kernel.run(3, 128, (x, ptx.Uninitialised(out), 300), shared_bytes=4)
+    report = ptx.run(kernel, 3, 128, (x, ptx.Uninitialised(out), 300), shared_bytes=4)
     expected = [x[k : k + 128].sum(dtype=np.float64) for k in (0, 128, 256)]
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
     assert (report.bytes_read, report.bytes_written) == (x.nbytes, out.nbytes)
@@ -113,12 +113,12 @@ def test_a_sum_without_its_barrier_is_a_race() -> None:
     x, out = normal(300), np.zeros(3, np.float32)
     kernel = cuda_c("add_up", defines={"NO_BARRIER": 1})
     with pytest.raises(ptx.RaceError, match=r"tested\.cu:9"):
-        kernel.run(3, 128, (x, out, 300), shared_bytes=4)
+        ptx.run(kernel, 3, 128, (x, out, 300), shared_bytes=4)
 
 
 def test_a_sum_by_shuffles_votes_and_updates() -> None:
     x, out, count = normal(256), np.zeros(1, np.float32), np.zeros(2, np.int32)
-    cuda_c("add_up_by_warps").run(2, 128, (x, out, count))
+    ptx.run(cuda_c("add_up_by_warps"), 2, 128, (x, out, count))
     np.testing.assert_allclose(out[0], x.sum(dtype=np.float64), atol=1e-4)
     per_warp = (x > 0).reshape(-1, 32).sum(1)
     assert count.tolist() == [per_warp.sum(), per_warp.max()]
@@ -127,11 +127,11 @@ def test_a_sum_by_shuffles_votes_and_updates() -> None:
 def test_float4_needs_its_alignment() -> None:
     x, out = normal(65), np.zeros(64, np.float32)
     kernel = cuda_c("doubled")
-    report = kernel.run(1, 16, (x[:64], out))
+    report = ptx.run(kernel, 1, 16, (x[:64], out))
     np.testing.assert_array_equal(out, 2 * x[:64])
     assert report.sectors == 2 * 64 * 4 // 32
     with pytest.raises(ptx.MisalignedError, match="multiple of 16"):
-        kernel.run(1, 16, (x[1:], out))
+        ptx.run(kernel, 1, 16, (x[1:], out))
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
@@ -140,7 +140,7 @@ def test_the_mathematical_functions(scale: float, arch: str) -> None:
     erf = np.vectorize(math.erf)
     x, out = normal(32), np.zeros((20, 32), np.float32)
     x *= np.float32(scale)  # 1e5: sine and cosine reduce by their table of 2/pi
-    cuda_c("functions", arch=arch).run(1, 32, (x, out, 20))
+    ptx.run(cuda_c("functions", arch=arch), 1, 32, (x, out, 20))
     v = x.astype(np.float64)
     w = np.abs(v)
     with np.errstate(all="ignore"):
@@ -161,8 +161,8 @@ def test_local_arrays_calls_and_switches(which: int) -> None:
     chosen = {0: np.full(4, -1), 1: 2 * a[t ^ 1], 5: np.full(4, 5)}
     expected = chosen.get(which, t // 3 + t % 3)
     with pytest.raises(ptx.RaceError):  # all read what one then writes
-        cuda_c("by_table").run(1, 4, (a.copy(), which))
-    cuda_c("by_table").run(1, 4, (a, which), detect=False)
+        ptx.run(cuda_c("by_table"), 1, 4, (a.copy(), which))
+    ptx.run(cuda_c("by_table"), 1, 4, (a, which), detect=False)
     np.testing.assert_array_equal(a, expected.astype(np.float32))
 
 
@@ -173,7 +173,7 @@ def key_of(seed: int, stream: int) -> Any:
 
 def test_philox_words_are_bit_equal() -> None:
     out, first, seed = np.zeros((64, 4), np.uint32), 2**32 - 9, 5 | 6 << 32
-    cuda_c("words", BOX_MULLER).run(1, 64, (out, first, key_of(seed, 3)))
+    ptx.run(cuda_c("words", BOX_MULLER), 1, 64, (out, first, key_of(seed, 3)))
     index = np.arange(first, first + 64, dtype=np.uint64)
     counter = (index & np.uint64(2**32 - 1), index >> np.uint64(32))
     zero = np.zeros_like(index)
@@ -190,7 +190,7 @@ def test_noise_finds_the_root_of_a_negative_number(guarded: bool) -> None:
         out = np.zeros(1, np.float32)
         options = ("--use_fast_math",)
         kernel = cuda_c("radius", BOX_MULLER, defines=defines, options=options)
-        kernel.run(1, 1, (out, 1396662, key_of(5 | 6 << 32, 0)), noise=noise)
+        ptx.run(kernel, 1, 1, (out, 1396662, key_of(5 | 6 << 32, 0)), noise=noise)
         found.append(bool(np.isnan(out[0])))
     assert found == [False, False, not guarded]
 
@@ -246,7 +246,7 @@ def numba_kernel(function: Any) -> ptx.Kernel:
 
 def test_a_sum_written_in_numba() -> None:
     x, out = normal(256), np.zeros(1, np.float32)
-    numba_kernel(add_up).run(2, 128, (*numba_words(x), *numba_words(out)))
+    ptx.run(numba_kernel(add_up), 2, 128, (*numba_words(x), *numba_words(out)))
     np.testing.assert_allclose(out[0], x.sum(dtype=np.float64), atol=1e-4)
 
 
@@ -254,6 +254,9 @@ def test_a_race_written_in_numba_is_found_with_its_line() -> None:
     x, out = normal(128), np.zeros(128, np.float32)
     line = add_up_in_a_hurry.__code__.co_firstlineno + 4
     with pytest.raises(ptx.RaceError, match=rf"test_ptx_compiled\.py:{line}"):
-        numba_kernel(add_up_in_a_hurry).run(
-            1, 128, (*numba_words(x), *numba_words(out))
+        ptx.run(
+            numba_kernel(add_up_in_a_hurry),
+            1,
+            128,
+            (*numba_words(x), *numba_words(out)),
         )
