@@ -294,3 +294,21 @@ def test_messages_name_kernel_line_block_thread_and_instruction() -> None:
     ):
         assert part in message
     assert message.count("`st.global.u32 [%p0], %t`") == 2
+
+
+def test_arguments_go_by_their_names_where_these_are_given() -> None:
+    with pytest.raises(ptx.OutOfBoundsError, match=r"of global total \(4 bytes\)"):
+        k = kernel("st.global.u32 [%p0+4], 1;")
+        ptx.run(k, 1, 1, (np.zeros(1, np.int32),), names=["total"])
+    with pytest.raises(ptx.PtxError, match="k: total has 8 bytes, got"):
+        ptx.run(kernel(""), 1, 1, (np.float32(1.5),), names=["total"])
+
+
+def test_local_memory_must_be_written_by_its_own_thread() -> None:
+    body = (
+        ".local .align 4 .b8 d[4]; setp.gt.s32 %q0, %t, {}; @%q0 st.local.u32 [d], 7;"
+    )
+    body += "ld.local.u32 %r0, [d];"
+    ptx.run(kernel(body.format(-1)), 1, 2, (None,))
+    with pytest.raises(ptx.UninitialisedError, match=r"thread \(0, 0, 0\)"):
+        ptx.run(kernel(body.format(0)), 1, 2, (None,))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -212,7 +211,7 @@ class _Recorder:
         fault, report = None, None
         while True:
             try:
-                epochs.append(self._epoch(next(trace), extents))
+                epochs.append(self._epoch(next(trace), block))
             except StopIteration as end:
                 report = end.value
                 break
@@ -227,37 +226,33 @@ class _Recorder:
             raise ptx.PtxError(fault.message)
         return report
 
-    def _epoch(self, touches: list[Any], extents: Any) -> tuple[Request, ...]:
-        self.count += len(touches)
+    def _epoch(self, requests: list[Any], block: Any) -> tuple[Request, ...]:
+        self.count += sum(len(request.threads) for request in requests)
         if self.count > MOST_TOUCHES:
             raise UserError(
                 f"more than {MOST_TOUCHES} accesses: too many to step through"
             )
-        groups = defaultdict(list)
-        for touch in touches:
-            if touch.space not in ("param", "const"):
-                groups[touch.request].append(touch)
-        return tuple(self._request(g, extents) for g in groups.values())
+        shown = (r for r in requests if r.places[0][0] not in ("param", "const"))
+        return tuple(self._request(request, math.prod(block)) for request in shown)
 
-    def _request(self, group: list[Any], extents: Any) -> Request:
-        first, (grid, block) = group[0], extents
-        path, _, row = first.line.rpartition(":")
+    def _request(self, request: Any, size: int) -> Request:
+        (space, name, _), kind = request.places[0], request.kind
+        path, _, row = request.line.rpartition(":")
         line = f"{Path(path).name}:{row}" if path else ""
         if path:
             self.places.setdefault(line, Path(path))
-        item = int(np.asarray(first.values[0]).itemsize)
+        rows = zip(
+            request.threads.tolist(), request.places, request.values, strict=True
+        )
         found = tuple(
             Touch(
-                _index(t.block, grid),
-                _index(t.thread, block),
-                t.offset,
-                tuple(_plain(v, t.kind) for v in t.values),
+                lane // size, lane % size, int(at), tuple(_plain(v, kind) for v in row)
             )
-            for t in group
+            for lane, (_, _, at), row in rows
         )
-        name = nice(first.name)
-        sectors = _sectors(found, item) if first.space == "global" else 0
-        return Request(first.kind, first.space, name, line, item, found, sectors)
+        item = request.values.itemsize
+        sectors = _sectors(found, item) if space == "global" else 0
+        return Request(kind, space, nice(name), line, item, found, sectors)
 
     def recording(self, name: str, rung: str, idea: str) -> LaunchRecording:
         """Return what was collected."""

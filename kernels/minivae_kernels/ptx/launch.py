@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minivae_kernels.ptx.errors import PtxError
-from minivae_kernels.ptx.machine import Machine
+from minivae_kernels.ptx.machine import Machine, Request
 from minivae_kernels.ptx.memory import PAGE, Memory
 from minivae_kernels.ptx.opcodes import DTYPES
 from minivae_kernels.ptx.parse import ALL, SIZES, Kernel, Variable, load
 
-__all__ = ["Kernel", "Report", "Touch", "Uninitialised", "load", "run", "trace"]
+__all__ = ["Kernel", "Report", "Request", "Uninitialised", "load", "run", "trace"]
 Shape = int | tuple[int, ...]
 Args = Sequence[Any]
 span = np.lib.array_utils.byte_bounds
@@ -33,7 +33,6 @@ class Report(NamedTuple):
     """What a launch did."""
 
     steps: NDArray[np.int64]  # instructions of each thread
-    instructions: int  # of all threads
     barriers: int  # of blocks, passed by all threads
     shared_bytes: int  # of a block
     sectors: int  # pieces of 32 bytes of global memory, as the warps request them
@@ -41,21 +40,7 @@ class Report(NamedTuple):
     bytes_written: int
 
 
-class Touch(NamedTuple):
-    """One access of one thread: the `values` that it read, wrote, found or took."""
-
-    request: int  # between two barriers, one number is of threads side by side
-    block: tuple[int, ...]
-    thread: tuple[int, ...]
-    kind: str  # "reads", "writes", "updates", or "takes" from a lane of its warp
-    space: str
-    name: str
-    offset: int  # in bytes; of a lane, its number
-    values: tuple[Any, ...]
-    line: str
-
-
-Trace = Generator[list[Touch], None, Report]
+Trace = Generator[list[Request], None, Report]
 
 
 def run(kernel: Kernel, grid: Shape, block: Shape, args: Args, **how: Any) -> Report:
@@ -74,29 +59,21 @@ def run(kernel: Kernel, grid: Shape, block: Shape, args: Args, **how: Any) -> Re
 
 
 def trace(kernel: Kernel, grid: Shape, block: Shape, args: Args, **how: Any) -> Trace:
-    """Yield, barrier by barrier, what each thread reads and writes, in order.
+    """Yield, barrier by barrier, the requests of threads to memory, in order.
 
     Takes what `run` takes, and returns what it returns. Where a kernel is at
     fault, what came before in its phase is yielded, then the error raised.
     """
     machine = launched(kernel, (grid, block), args, how)
-    touches = list[Touch]()
-
-    def observe(pc: int, kind: str, lanes: Any, places: Any, values: Any) -> None:
-        request, line = len(touches), kernel.body[pc].line
-        for lane, (space, name, at), value in zip(lanes, places, values, strict=True):
-            place = kind, space, name, at
-            touches.append(Touch(request, *machine.spot(lane), *place, (*value,), line))
-
-    machine.observe = observe
+    machine.requests = []
     try:
         for _ in machine.phases():
-            yield touches
-            touches = []
+            yield machine.requests
+            machine.requests = []
     except PtxError:
-        yield touches
+        yield machine.requests
         raise
-    yield touches
+    yield machine.requests
     return finished(machine)
 
 
@@ -112,11 +89,11 @@ def launched(f: Kernel, shapes: Any, args: Args, options: Any) -> Machine:
     if len(args) != len(f.params):
         raise PtxError(f"{f.name} takes {len(f.params)} arguments, got {len(args)}")
     variables, words = [], place(machine.memory, args, names)
-    for v, name, word in zip(f.params, names, words, strict=True):
+    for v, name, arg, word in zip(f.params, names, args, words, strict=True):
         if not isinstance(word, np.generic):
             word = np.array(word or 0).astype(DTYPES[v.type])
         if word.nbytes != v.size:
-            raise PtxError(f"{f.name}: {name} has {v.size} bytes, got {word!r:.60}")
+            raise PtxError(f"{f.name}: {name} has {v.size} bytes, got {arg!r:.60}")
         variables.append(replace(v, content=word.tobytes(), copies=ALL))
     variables += [replace(v, size=v.size or shared_bytes) for v in f.variables]
     for v in variables:
@@ -134,22 +111,19 @@ def place(memory: Memory, args: Args, names: Sequence[str]) -> list[Any]:
     """
     words = [a.array if isinstance(a, Uninitialised) else a for a in args]
     bounds = [(span(a), k) for k, a in enumerate(words) if isinstance(a, np.ndarray)]
-    groups, end = list[list[int]](), 0
+    groups, start, end = dict[int, list[int]](), 0, 0
     for (low, high), k in sorted(bounds):
-        if low >= end:
-            groups.append([])
-        groups[-1].append(k)
-        end = max(end, high)
-    for group in groups:
+        start, end = (low, high) if low >= end else (start, max(end, high))
+        groups.setdefault(start, []).append(k)
+    for low, group in groups.items():
         arrays = [words[k] for k in group]
-        low, high = span(arrays[0])[0], max(span(array)[1] for array in arrays)
+        high = max(span(array)[1] for array in arrays)
         real = np.ctypeslib.as_array((ctypes.c_uint8 * (high - low)).from_address(low))
         known = any(args[k] is words[k] for k in group)
         writable = any(array.flags.writeable for array in arrays)
-        owner = arrays[0]
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
-        past, name = (low - span(owner)[0]) % PAGE, names[group[0]]
+        while isinstance(arrays[0].base, np.ndarray):
+            arrays[0] = arrays[0].base
+        past, name = (low - span(arrays[0])[0]) % PAGE, names[group[0]]
         v = Variable("global", past, "", name, high - low, real, known, writable)
         start = memory.add(v)[0] - low
         for k in group:
@@ -164,5 +138,5 @@ def finished(machine: Machine) -> Report:
         if isinstance(v.content, np.ndarray) and v.writable:
             v.content[:] = memory.arena[v.start :][: v.size]
     shared = sum(v.size for v in memory.regions if v.space == "shared")
-    counts = int(steps.sum()), int(memory.clocks[0].sum()), shared, memory.sectors
+    counts = int(memory.clocks[0].sum()), shared, memory.sectors
     return Report(steps, *counts, *memory.moved.tolist())

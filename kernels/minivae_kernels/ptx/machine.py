@@ -12,25 +12,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minivae_kernels.ptx import errors
 from minivae_kernels.ptx.memory import Lanes, Memory
 from minivae_kernels.ptx.opcodes import ANY, DTYPES, enter, look_up
-from minivae_kernels.ptx.parse import SIZES, SPACES, Kernel, number
+from minivae_kernels.ptx.parse import BLOCK, SIZES, SPACES, WARP, Kernel, number
 
-WARP = 32
+LANES = 32  # of a warp
 Groups = dict[int, Lanes]  # the next instruction -> the threads that stand there
-MOVES = {"bra", "ret", "exit", "sync"}  # after these threads may part
 
-BARRIERS = ["bar", "sync"], ["barrier", "sync"]  # of a block
 NUMBERS, WHOLE = f"{ANY} b8 u8 s8 f16", 0xFFFFFFFF  # types, and a warp
-UPDATES: dict[str, Callable[..., Any]] = {"exch": lambda old, new: new}
-UPDATES |= {"cas": lambda old, wanted, new: new if old == wanted else old}
-UPDATES |= {"add": np.add, "min": np.minimum, "max": np.maximum}
+UPDATES: dict[str, Any] = {"add": np.add, "min": np.minimum, "max": np.maximum}
 UPDATES |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
+UPDATES |= {"exch": lambda old, b: b, "cas": lambda old, a, b: b if old == a else old}
 MODIFIERS = "volatile relaxed acquire release acq_rel weak cta gpu sys "
 MODIFIERS += f"nc ca cg cs lu cv wb wt v2 v4 {' '.join((*SPACES, *UPDATES))}"
 
@@ -39,6 +37,16 @@ def merge(groups: Groups, pc: int, lanes: Lanes) -> None:
     """Add threads to the group that stands at an instruction."""
     if len(lanes):
         groups[pc] = np.sort(np.concatenate([lanes, groups.get(pc, lanes[:0])]))
+
+
+class Request(NamedTuple):
+    """What threads read, wrote, found or took, side by side."""
+
+    line: str
+    kind: str  # "reads", "writes", "updates", or "takes" from a lane of its warp
+    threads: Lanes  # numbered through the launch
+    places: list[tuple[str, str, int]]  # space, variable, byte; of a lane its number
+    values: NDArray[Any]  # thread, number
 
 
 @dataclass
@@ -51,6 +59,7 @@ class Machine:
     detect: bool = True  # races, divergent barriers, reads of unwritten memory
     noise: int = 0  # of approximate instructions: -1, 0 or 1 times their error
     limit: int = 1_000_000  # instructions of a thread
+    requests: list[Request] | None = None  # a list: what goes on is noted there
 
     def __post_init__(self) -> None:
         self.size, extents = prod(self.block), (*self.grid[::-1], *self.block[::-1])
@@ -59,21 +68,20 @@ class Machine:
             raise errors.PtxError(f"{self.kernel.name}: {says}")
         self.everyone = np.arange(prod(extents))
         number, thread = np.divmod(self.everyone, self.size)
-        self.lane, warp = thread % WARP, number * -(-self.size // WARP) + thread // WARP
-        self.teams = np.stack([number, warp])
+        inner, self.lane = np.divmod(thread, LANES)
+        warp = number * -(-self.size // LANES) + inner
+        self.teams = np.stack([0 * number, number, warp, self.everyone])
         self.memory = Memory(self.teams, self.detect, self.where)
         self.places = np.unravel_index(self.everyone, extents)
-        known = {"%laneid": self.lane, "%warpid": thread // WARP, "WARP_SZ": WARP}
+        known = {"%laneid": self.lane, "%warpid": inner, "WARP_SZ": LANES}
         axes = [f"{what}.{axis}" for what in ("ctaid", "tid") for axis in "zyx"]
         known |= {f"%{name}": self.places[k] for k, name in enumerate(axes)}
         known |= {f"%n{name}": extents[k] for k, name in enumerate(axes)}
         known |= dict.fromkeys((*self.kernel.registers, "%clock", "_"), 0)
-        blank = partial(np.full_like, self.everyone, dtype=np.uint64)
-        self.registers = {name: blank(value) for name, value in known.items()}
+        self.registers = {k: np.full(prod(extents), v, "u8") for k, v in known.items()}
         self.action = cache(self.bind)
         self.ready, self.waiting = Groups({0: self.everyone}), Groups()
         self.live, self.steps = self.everyone >= 0, 0 * self.everyone
-        self.observe: Callable[..., None] | None = None
 
     def phases(self) -> Iterator[None]:
         """Run; stop at each barrier that threads pass."""
@@ -93,13 +101,12 @@ class Machine:
             merge(ready, pc, there)
             if code[pc - 1].parts[0] in ("bar", "barrier"):
                 yield
-            if not ready and self.waiting:  # threads wait for others that never come
-                pc, lanes = min(self.waiting.items())
-                mates = self.teams[0] == self.teams[0, lanes[0]]
-                here, gone = mates[lanes].sum(), (mates & ~self.live).sum()
-                says = f"{here} of {self.size} threads of its block wait here"
-                says = f"{self.where(pc, lanes[0])}: {says}, {gone} are gone"
-                raise errors.DivergentBarrierError(says)
+        if self.waiting:  # for others that never come
+            pc, lanes = min(self.waiting.items())
+            mates = self.teams[BLOCK] == self.teams[BLOCK, lanes[0]]
+            here, gone = mates[lanes].sum(), (mates & ~self.live).sum()
+            says = f"{here} of {self.size} threads of the block wait, {gone} are gone"
+            raise errors.DivergentBarrierError(f"{self.where(pc, lanes[0])}: {says}")
 
     def at(self, lanes: Lanes) -> Any:
         """Return the index of threads in a register."""
@@ -139,21 +146,21 @@ class Machine:
         except (LookupError, ValueError) as error:
             says = f"{step.line}: unknown instruction `{step.text}`"
             raise errors.UnknownInstructionError(says.removeprefix(": ")) from error
-        moves = MOVES & {*step.parts}
+        parting = {"bra", "ret", "exit", "sync"} & {*step.parts}
 
         def act(lanes: Lanes) -> Lanes:
             here, rest = lanes, lanes[:0]
             if guard:
                 taken = guard(self.at(lanes))
                 here, rest = lanes[taken], lanes[~taken]
-            if "sync" in moves and len(here):
+            if "sync" in parting and len(here):
                 here = self.meet(pc, here, gets[-1])
             if len(here):
                 at = self.at(here)
                 results = function(here, *[get(at) for get in gets]) or ()
                 for put, result in zip(puts, results, strict=False):
                     put(at, result)
-            return rest if moves else lanes
+            return rest if parting else lanes
 
         return act
 
@@ -188,21 +195,20 @@ class Machine:
         width = len(values) if does == "writes" else step.width
         space = next((flag for flag in flags if flag in SPACES), "")
         vectors = self.memory.arena.view(DTYPES[kind]).reshape(-1, width)
-        size = SIZES[kind] * width
-        access = self.memory.touch(does, size, pc, space, where, lanes)
-        cells = access.places // size
+        access = self.memory.touch(does, SIZES[kind] * width, pc, space, where, lanes)
         if does == "writes":
             for k, value in enumerate(values):
-                vectors[cells, k] = value
-        found = vectors[cells]
+                vectors[access.cells, k] = value
+        found = vectors.take(access.cells, 0)
         if does == "updates":
             change = next(UPDATES[flag] for flag in flags if flag in UPDATES)
-            each = zip(*np.broadcast_arrays(cells, *values), strict=True)
+            each = zip(*np.broadcast_arrays(access.cells, *values), strict=True)
             for k, (cell, *given) in enumerate(each):  # one thread after the other
                 found[k] = vectors[cell]
                 vectors[cell] = change(vectors[cell], *given)
-        if self.observe:
-            self.observe(pc, does, lanes, self.memory.named(access), found)
+        if self.requests is not None:
+            places = self.memory.named(access)
+            self.requests.append(Request(step.line, does, lanes, places, found))
         return list(found.T)
 
     # Threads that go elsewhere, or wait for others
@@ -219,12 +225,12 @@ class Machine:
 
     def meet(self, pc: int, lanes: Lanes, mask: Callable[[Any], Any]) -> Lanes:
         """Return those threads for which all others are there; the others wait."""
-        merge(self.waiting, pc, lanes)
-        lanes = self.waiting.pop(pc)
+        lanes = np.union1d(lanes, self.waiting.pop(pc, lanes))
         absent = self.live | self.detect
         absent[lanes] = False
-        if self.kernel.body[pc].parts in BARRIERS:
-            here = np.bincount(self.teams[0], absent)[self.teams[0, lanes]] == 0
+        if self.kernel.body[pc].parts in (["bar", "sync"], ["barrier", "sync"]):
+            block = self.teams[BLOCK]
+            here = np.bincount(block, absent)[block[lanes]] == 0
         else:
             here = self.bits(self.everyone[absent], lanes) & mask(self.at(lanes)) == 0
         merge(self.waiting, pc, lanes[~here])
@@ -233,7 +239,7 @@ class Machine:
 
     def bits(self, who: Lanes, lanes: Lanes) -> Any:
         """Return who is in the warps of some threads, as 32 bits for each of these."""
-        warp, last = self.teams[1], self.teams[1, -1]
+        warp, last = self.teams[WARP], self.teams[WARP, -1]
         bits = np.bincount(warp[who], 2.0 ** self.lane[who], last + 1)
         return bits[warp[lanes]].astype(np.uint32)
 
@@ -263,13 +269,15 @@ class Machine:
         alone = (self.bits(lanes, lanes) & mask) >> goal & 1 == 0
         if alone.any():
             asks = self.where(pc, lanes[np.argmax(alone)])
-            says = "asks a thread that does not take part"
-            raise errors.DivergentBarrierError(f"{asks} {says}")
+            raise errors.DivergentBarrierError(f"{asks} asks a lane that takes no part")
         found = np.searchsorted(lanes, lanes - lane + goal)
         taken = np.broadcast_to(value, len(lanes))[found]
-        if self.observe:
-            places = [("warp", "lane", int(other)) for other in goal]
-            self.observe(pc, "takes", lanes, places, taken[:, None])
+        if self.requests is not None:
+            line, places = (
+                self.kernel.body[pc].line,
+                [("warp", "lane", k) for k in goal],
+            )
+            self.requests.append(Request(line, "takes", lanes, places, taken[:, None]))
         return taken, valid
 
 

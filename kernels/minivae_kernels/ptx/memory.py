@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minivae_kernels.ptx import errors
-from minivae_kernels.ptx.parse import ALL, SPACES, Variable
+from minivae_kernels.ptx.parse import ALL, BLOCK, SPACES, THREAD, WARP, Variable
 
 Lanes = NDArray[np.intp]  # threads, numbered through the launch, ascending
 
@@ -48,28 +48,29 @@ class Access(NamedTuple):
     size: int  # bytes a thread
     step: int  # the number of the instruction
     lanes: Lanes
-    places: Any  # in the arena
+    cells: Any  # numbers of pieces of this size in the arena
     owner: Any  # the number of the region that it is in or past
     offset: Any  # in that
 
 
 class Memory:
-    """The arena and the regions in it; `teams` are the block and warp of each thread.
+    """The arena and the regions in it.
 
-    `where(step, thread)` says who did what, for messages.
+    `teams` are the numbers of what each thread is in: the launch, its block, its
+    warp, and its own. `where(step, thread)` says who did what, for messages.
     """
 
     def __init__(self, teams: NDArray[np.intp], detect: bool, where: Any) -> None:
         self.teams, self.detect, self.where = teams, detect, where
-        self.clocks = np.zeros(teams.shape, np.int32)  # barriers of block and warp
+        self.clocks = np.zeros(
+            (2, teams.shape[1]), np.int32
+        )  # barriers of block and warp
         self.moved, self.sectors = np.zeros(2, int), 0  # bytes of global memory, pieces
-        everyone = np.arange(teams.shape[1])
-        self.copies = np.stack([0 * everyone, teams[0], everyone])  # by kind of memory
         self.regions, self.end = [Variable("", 0, "", "nothing", 0)], PAGE
 
     def add(self, v: Variable) -> NDArray[np.int64]:
         """Make room for a variable; return its address for each thread."""
-        copies = self.copies[v.copies]
+        copies = self.teams[v.copies]
         v.start = v.copies * KIND + self.end + v.align
         v.stride = -(-(v.align + v.size) // PAGE) * PAGE + PAGE
         self.end += v.stride * int(copies[-1] + 1)
@@ -103,9 +104,9 @@ class Memory:
         many = where if first < last else ends[0]  # one region is found much faster
         found = np.searchsorted(self.rows[0], many, "right") - 1
         start, stride, copies, room = self.rows[:, found]
-        offset = where - start - stride * self.copies[copies, lanes]
-        owner = np.broadcast_to(found, offset.shape)
-        access = Access(kind, size, step, lanes, where & KIND - 1, owner, offset)
+        offset = where - start - stride * self.teams[copies, lanes]
+        owner, cells = np.broadcast_to(found, offset.shape), (where & KIND - 1) // size
+        access = Access(kind, size, step, lanes, cells, owner, offset)
         odd = where & size - 1 != 0
         self.check(errors.MisalignedError, access, odd, f"it is no multiple of {size}")
         able = self.within[space] & (self.writable | (kind == "reads"))
@@ -113,7 +114,7 @@ class Memory:
         self.check(errors.OutOfBoundsError, access, bad, "out of bounds, or read-only")
         if (out := self.within["global"][owner]).any():
             self.moved[MOVES[kind]] += size * np.count_nonzero(out)
-            request = self.teams[1, lanes[out]] << 40 | where[out] // SECTOR
+            request = self.teams[WARP, lanes[out]] << 40 | where[out] // SECTOR
             if (steps := np.diff(request)).min(initial=0) < 0:
                 steps = np.diff(np.sort(request))
             self.sectors += 1 + int(np.count_nonzero(steps))
@@ -129,14 +130,12 @@ class Memory:
     def look(self, access: Access) -> None:
         """Look for reads of what nobody wrote, and for races."""
         kind, count = access.kind, -(-access.size // self.word)
-        first = access.places[:, None] // self.word
+        first = access.cells[:, None] * access.size // self.word
         words = (first + np.arange(count)).ravel()
         now = np.repeat(access.lanes, count)
-        if kind != "writes":
-            bad = ~self.written[words].reshape(-1, count).all(1)
-            self.check(errors.UninitialisedError, access, bad, "nobody has written it")
-        else:
-            self.written[words] = True
+        known = self.written.take(words).reshape(-1, count).all(1) | (kind == "writes")
+        self.check(errors.UninitialisedError, access, ~known, "nobody has written it")
+        self.written[words] = True
         for other in LOOKS[kind]:
             if other is None:
                 self.record(kind, words, now, access.step)
@@ -149,23 +148,25 @@ class Memory:
 
     def unordered(self, kind: str, words: Any, now: Lanes) -> Any:
         """Return per access a thread, from 1, that it may meet there; 0 if none."""
-        log = self.logs[kind]
-        then = log[: HIGH + 1, words]
+        log, teams = self.logs[kind], self.teams[BLOCK:THREAD]
+        then = log[: HIGH + 1].take(words, 1)  # much faster than by an index
         if not then.any():
             return then[LOW]
-        since = log[TIMES, words] < self.clocks[:, now]  # a barrier of block, of warp
-        together = self.teams[:, then - 1] == self.teams[:, None, now]
+        since = log[TIMES].take(words, 1) < self.clocks.take(
+            now, 1
+        )  # a barrier of each
+        together = teams.take(then - 1, 1) == teams.take(now, 1)[:, None]
         met = (then != now + 1) & ~(together & since[:, None]).any(0)
         return (then * met).max(0)
 
     def record(self, kind: str, words: Any, now: Lanes, step: int) -> None:
         """Enter accesses by ascending threads; forget those that came before them."""
         log, me, fresh = self.logs[kind], now + 1, self.unordered(kind, words, now) == 0
-        low = np.where(fresh, me, np.minimum(me, log[LOW, words]))
-        high = np.where(fresh, me, np.maximum(me, log[HIGH, words]))
+        low = np.where(fresh, me, np.minimum(me, log[LOW].take(words)))
+        high = np.where(fresh, me, np.maximum(me, log[HIGH].take(words)))
         log[LOW, words[::-1]] = low[::-1]  # of equal words the last entry stays
         log[HIGH, words], log[STEP, words] = high, step
-        log[TIMES, words] = self.clocks[:, now]
+        log[TIMES, words] = self.clocks.take(now, 1)
 
     def check(self, error: Any, access: Access, bad: Any, says: str) -> None:
         """Raise an error about the first thread that is `bad`, if any is."""

@@ -95,15 +95,14 @@ def finished(x: Any, dtype: Any, how: list[str]) -> Any:
     Floats that become integers are clipped; a NaN gives 0, or in float64 and on its way
     to 64 bits the highest bit alone.
     """
-    for mode in WHOLE.keys() & how:
+    for mode in filter(WHOLE.__contains__, how):
         x = WHOLE[mode](x)
     if dtype.kind == "f":
         exact = x if x.dtype.kind == "f" else x.astype(np.longdouble)
         x = exact.astype(dtype, copy=False)
-        for mode in TOWARD.keys() & how:
-            goal = dtype.type(TOWARD[mode])
-            too_far = np.sign(x - exact) * np.sign(x - goal) > 0
-            x = np.where(too_far, np.nextafter(x, goal), x)
+        for mode in filter(TOWARD.__contains__, how):
+            past = np.sign(x - exact) * np.sign(x - TOWARD[mode]) > 0
+            x = np.where(past, np.nextafter(x, TOWARD[mode]), x)
         x = np.fmin(np.fmax(x, 0), 1) if "sat" in how else x  # NaN -> 0
         return flushed(x) if "ftz" in how else x
     if x.dtype.kind == "f" or (x.dtype != dtype and "sat" in how):

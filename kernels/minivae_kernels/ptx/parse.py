@@ -21,7 +21,7 @@ SIZES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2}
 SIZES |= {f"{letter}{8 * size}": size for letter in "busf" for size in (4, 8)}
 """The bytes of each type of number."""
 
-ALL, BLOCK, THREAD = 0, 1, 2  # whose a variable is: each of these has a copy of its own
+ALL, BLOCK, WARP, THREAD = range(4)  # whose a variable is
 SPACES = {"global": ALL, "const": ALL, "shared": BLOCK}
 SPACES |= {"param": THREAD, "local": THREAD}
 
@@ -40,7 +40,7 @@ OPERAND = re.compile(r"[^][{}|, ]+")
 REGISTERS = re.compile(r"([\w$%]+)(?:<(\d+)>)?")  # %r<9> or %x
 LOCATION = re.compile(r"\.loc\s+(\d+)\s+([1-9]\d*)[^\n;]*;?")
 NAME = re.compile(r"[%$_a-zA-Z][\w$.]*")
-RETURN = re.compile(r"(?<!\S)ret(\.uni)?$")
+RETURN = re.compile(r"(?<!\S)ret(\.uni)?\s*$")
 Scope = ChainMap[str, str]  # name -> what it stands for; "" -> the ending of new names
 
 
@@ -129,8 +129,9 @@ def load(text: str) -> dict[str, Kernel]:
             formal = [*map(variable, re.findall(r"\.param[^,)]*", results + params))]
             functions[name] = Kernel(kind, name, formal)
         else:
-            within = functions[name].pieces if depth > (piece == "{") else outside
-            within.append(" ".join(piece.split()))
+            (functions[name].pieces if depth > (piece == "{") else outside).append(
+                piece
+            )
     if depth or not functions:
         raise PtxError("this is not PTX, or it ends early")
     kernels = [f for f in functions.values() if f.kind == "entry"]
@@ -147,7 +148,7 @@ def read(f: Kernel, pieces: list[str], functions: dict[str, Kernel]) -> Kernel:
     scopes, line, draft = [Scope({"": ""})], "", list[tuple[Scope, str, str]]()
     pieces.reverse()
     while pieces:
-        text = pieces.pop()
+        text = " ".join(pieces.pop().split())
         scope, call, here = scopes[-1], CALL.match(text), str(len(draft))
         called = functions.get(call[2]) if call and call[2] not in scope else None
         inner = {"": f"{scope['']}.{here}"}
