@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from minivae_kernels import ptx
+from minivae_kernels.devices import running_on
+from minivae_kernels.launch import NumbaCuda
 from minivae_kernels.numba_ptx import compile_numba, numba_cuda
 from minivae_kernels.nvrtc import compile_cuda_c
 from minivae_kernels.philox import philox4x32
@@ -260,3 +263,12 @@ def test_a_race_written_in_numba_is_found_with_its_line() -> None:
             128,
             (*numba_words(x), *numba_words(out)),
         )
+
+
+def test_a_message_has_the_names_of_the_python_function() -> None:
+    x, y = normal(100), normal(100)
+    y.flags.writeable = False
+    with running_on("ptx"), pytest.raises(ptx.OutOfBoundsError) as caught:
+        NumbaCuda("relu_cuda", "forward", 128)[1, 128](x, y)
+    assert re.match(r"forward \S+relu_cuda\.py:\d+, block", str(caught.value))
+    assert "of global y (400 bytes)" in str(caught.value)

@@ -297,9 +297,9 @@ def test_messages_name_kernel_line_block_thread_and_instruction() -> None:
 
 
 def test_arguments_go_by_their_names_where_these_are_given() -> None:
+    k, one = kernel("st.global.u32 [%p0+4], 1;"), np.zeros(1, np.int32)
     with pytest.raises(ptx.OutOfBoundsError, match=r"of global total \(4 bytes\)"):
-        k = kernel("st.global.u32 [%p0+4], 1;")
-        ptx.run(k, 1, 1, (np.zeros(1, np.int32),), names=["total"])
+        ptx.run(k, 1, 1, (one,), names=["total"])
     with pytest.raises(ptx.PtxError, match="k: total has 8 bytes, got"):
         ptx.run(kernel(""), 1, 1, (np.float32(1.5),), names=["total"])
 

@@ -273,11 +273,9 @@ class Machine:
         found = np.searchsorted(lanes, lanes - lane + goal)
         taken = np.broadcast_to(value, len(lanes))[found]
         if self.requests is not None:
-            line, places = (
-                self.kernel.body[pc].line,
-                [("warp", "lane", k) for k in goal],
-            )
-            self.requests.append(Request(line, "takes", lanes, places, taken[:, None]))
+            line, kind = self.kernel.body[pc].line, "takes"
+            places = [("warp", "lane", number) for number in goal.tolist()]
+            self.requests.append(Request(line, kind, lanes, places, taken[:, None]))
         return taken, valid
 
 

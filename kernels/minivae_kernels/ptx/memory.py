@@ -62,9 +62,7 @@ class Memory:
 
     def __init__(self, teams: NDArray[np.intp], detect: bool, where: Any) -> None:
         self.teams, self.detect, self.where = teams, detect, where
-        self.clocks = np.zeros(
-            (2, teams.shape[1]), np.int32
-        )  # barriers of block and warp
+        self.clocks = np.zeros((2, teams.shape[1]), np.int32)  # barriers of each
         self.moved, self.sectors = np.zeros(2, int), 0  # bytes of global memory, pieces
         self.regions, self.end = [Variable("", 0, "", "nothing", 0)], PAGE
 
@@ -152,9 +150,7 @@ class Memory:
         then = log[: HIGH + 1].take(words, 1)  # much faster than by an index
         if not then.any():
             return then[LOW]
-        since = log[TIMES].take(words, 1) < self.clocks.take(
-            now, 1
-        )  # a barrier of each
+        since = log[TIMES].take(words, 1) < self.clocks.take(now, 1)
         together = teams.take(then - 1, 1) == teams.take(now, 1)[:, None]
         met = (then != now + 1) & ~(together & since[:, None]).any(0)
         return (then * met).max(0)

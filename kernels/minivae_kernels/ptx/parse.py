@@ -129,9 +129,8 @@ def load(text: str) -> dict[str, Kernel]:
             formal = [*map(variable, re.findall(r"\.param[^,)]*", results + params))]
             functions[name] = Kernel(kind, name, formal)
         else:
-            (functions[name].pieces if depth > (piece == "{") else outside).append(
-                piece
-            )
+            within = functions[name].pieces if depth > (piece == "{") else outside
+            within.append(piece)
     if depth or not functions:
         raise PtxError("this is not PTX, or it ends early")
     kernels = [f for f in functions.values() if f.kind == "entry"]
