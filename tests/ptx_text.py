@@ -78,7 +78,7 @@ def compute(
             after.append(f"st.global.b{8 * size} [%h{k}], %d{k};")
         arrays.append(np.zeros(count, np.uint8 if kind == "pred" else DTYPES[kind]))
     body = "\n".join([*lines, f"{instruction};", *after])
-    kernel(body, len(arrays)).run(1, count, arrays, noise=noise)
+    ptx.run(kernel(body, len(arrays)), 1, count, arrays, noise=noise)
     return arrays[len(operands) :]
 
 

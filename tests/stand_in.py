@@ -203,6 +203,8 @@ class RawModule:
         self.module = _interpreted(Path(path).with_suffix(".ptx"))
 
     def get_function(self, name: str) -> Callable[..., None]:
+        from minivae_kernels import ptx
+
         kernel = self.module[name]
 
         def launch(grid: Any, block: Any, arguments: Any, shared_mem: int = 0) -> None:
@@ -213,7 +215,7 @@ class RawModule:
 
             def run() -> None:
                 launches[name] += 1
-                kernel.run(grid, block, inside, shared_bytes=shared_mem)
+                ptx.run(kernel, grid, block, inside, shared_bytes=shared_mem)
 
             if Stream.capturing is None:
                 run()

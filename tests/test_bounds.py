@@ -15,6 +15,7 @@ from scipy import special, stats
 from tiny import few_digits, fit, small
 from tolerances import FLOAT32, FLOAT64, STANDARD_ERRORS
 
+from minivae import evaluate as evaluating
 from minivae import models
 from minivae.backend import Array, limited_threads
 from minivae.errors import UserError
@@ -61,6 +62,23 @@ def test_a_linear_model_is_a_gaussian(sigma: Any) -> None:
     assert found is not None
     assert found.method == "linear Gaussian"
     assert np.abs(found.log_p - exact).max() <= 1000 * FLOAT64
+
+
+def test_a_linear_model_of_a_mixture_prior_is_a_mixture_of_gaussians() -> None:
+    model, x = make("mixturevae"), images()
+    state = model.state()
+    W, m = state["decoder.0.weight"], state["decoder.0.bias"]
+    terms = []
+    for c, share in enumerate(special.log_softmax(state["prior_logits"])):
+        spread = W * np.exp(state["prior_logvar"][c]) @ W.T
+        noise = np.exp(state["recon_logvar"]) * np.eye(6)
+        part = stats.multivariate_normal(W @ state["prior_mu"][c] + m, spread + noise)
+        terms.append(share + part.logpdf(x.reshape(N, -1)))
+    found = exact_log_p(model, x)
+    assert found is not None
+    assert found.method == "grid over latents"
+    assert np.abs(found.log_p - special.logsumexp(terms, axis=0)).max() <= 1e-7
+    assert exact_log_p(make("mixturevae", latent=3), x) is None
 
 
 @pytest.mark.parametrize("latent", [1, 2])
@@ -282,6 +300,27 @@ def test_runs_of_another_likelihood_or_binarisation_are_not_compared() -> None:
     for key, value in (("likelihood", "gaussian"), ("data", "a:dynamic")):
         with pytest.raises(UserError, match=f"one and two .*{key}.*; "):
             comparable([base, {**base, key: value}], ["one", "two"])
+
+
+def test_what_a_ledger_is_of_is_known_before_it_is_measured() -> None:
+    model, data = small(likelihood="bernoulli"), few_digits()
+    subject = evaluating.subject(model, data, "validation")
+    found = ledger(model, data, split="validation", draws=1, iwae=())
+    assert subject.items() <= found.items()
+    with pytest.raises(UserError, match="split"):
+        evaluating.subject(model, data, "tset")
+
+
+def test_evaluate_refuses_before_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data in ("fixed", "threshold"):
+        given = ("--hidden", 4, "--latent", 2, "--epochs", 1, "--out", tmp_path / data)
+        done("train", "--model", "vae", "--data", f"digits:{data}", *given)
+    monkeypatch.setattr(evaluating, "ledger", lambda *_, **__: pytest.fail("measured"))
+    outcome = minivae("evaluate", tmp_path / "fixed", tmp_path / "threshold")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "cannot be compared: data digits:fixed and digits:threshold" in outcome.err
 
 
 def test_evaluate_takes_several_runs(tmp_path: Path) -> None:

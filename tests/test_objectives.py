@@ -163,7 +163,7 @@ def test_sigma_without_a_gaussian_is_refused() -> None:
 # Importance weights
 
 
-def log_weights(model: Any, x: Array, eps: Array) -> Array:
+def log_weights(model: Any, x: Array, eps: Array, warmth: float = 1.0) -> Array:
     """log p(x|z) + log p(z) − log q(z|x), by NumPy, from the decoder's logits."""
     q = model.encode(x)
     mu, logvar = q.mu.numpy(), q.logvar.numpy()
@@ -174,7 +174,7 @@ def log_weights(model: Any, x: Array, eps: Array) -> Array:
         flat = x.reshape(len(x), -1)
         log_px = (flat * logits - np.logaddexp(0, logits)).sum(axis=1)
         ratio = 0.5 * (z**2 - e**2 - logvar).sum(axis=1)
-        found.append(log_px - ratio)
+        found.append(log_px - warmth * ratio)
     return np.stack(found)
 
 
@@ -187,6 +187,28 @@ def test_the_iwae_bound_is_the_log_of_the_mean_weight(k: int) -> None:
     found = model.loss_terms(x, eps, reduction="none")
     assert close(-found.loss.numpy(), exact)
     assert close(model.loss_terms(x, eps).loss.item(), -exact.mean())
+
+
+def test_the_warm_up_weighs_what_an_iwae_has_for_a_kl() -> None:
+    model, x = make("iwae", samples=4), images()
+    eps = Noise(2, Stream.CHECK).normal((4, N, Z), np.float64)
+    terms = model.loss_terms(x, eps, warmth=0.25)
+    for found, warmth in ((terms.loss, 0.25), (terms.objective, 1.0)):
+        log_w = log_weights(model, x, eps, warmth)
+        exact = special.logsumexp(log_w, axis=0) - math.log(4)
+        assert close(found.item(), -exact.mean())
+    shown = [model.recon(model.encode(x).sample(e), x, None, "none") for e in eps]
+    assert close(terms.recon.item(), np.mean([r.numpy() for r in shown]))
+
+
+@pytest.mark.parametrize("estimator", ["mixture", *ESTIMATORS])
+def test_the_warm_up_weighs_the_kl_of_other_latents_too(estimator: str) -> None:
+    if estimator == "mixture":
+        model = make("mixturevae")
+    else:
+        model = make("bernoullivae", estimator=estimator)
+    terms = model.loss_terms(images(), Noise(1), warmth=0.25)
+    assert close(terms.loss.item(), terms.recon.item() + 0.25 * terms.kl.item())
 
 
 def test_the_iwae_gradient_weighs_draws_by_their_importance() -> None:
@@ -328,6 +350,16 @@ def test_every_estimator_keeps_the_kl_exact(estimator: str) -> None:
     exact = special.rel_entr(p, 0.5) + special.rel_entr(1 - p, 0.5)
     assert close(terms.kl.item(), exact.sum(axis=1).mean())
     assert close(terms.loss.item(), terms.recon.item() + terms.kl.item())
+
+
+@pytest.mark.parametrize("temperature", [0.3, 2.0])
+def test_a_relaxed_code_has_the_temperature_asked_for(temperature: float) -> None:
+    model = make("bernoullivae", estimator="relaxed", temperature=temperature)
+    x, u = images(), Noise(2, Stream.CHECK).uniform((N, Z), np.float64)
+    logits = model.encode(x).logits.numpy()
+    z = special.expit((logits + special.logit(u)) / temperature)
+    exact = model.recon(z, x, None, "none").numpy()
+    assert close(model.loss_terms(x, u, reduction="none").recon.numpy(), exact)
 
 
 def test_too_many_codes_are_counted() -> None:

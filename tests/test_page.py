@@ -16,9 +16,9 @@ from pages import Opened, chromium, runs_only_its_own
 
 import minivae as mv
 from minivae.data import Dataset, load
+from minivae.evaluate.embed import plane
 from minivae.evaluate.pictures import as_sheet
 from minivae.page import drawing, kit, report
-from minivae.page.latents import plane
 from minivae.train import Run
 
 MODELS: dict[str, type[Any]] = {"ae": mv.AE, "vae": mv.VAE, "betavae": mv.BetaVAE}
@@ -237,8 +237,26 @@ def test_without_a_kl_the_principal_components_are_drawn() -> None:
     centred = codes - codes.mean(axis=0)
     variances = np.linalg.eigvalsh(centred.T @ centred / 49)[::-1]
     np.testing.assert_allclose(points.var(axis=0, ddof=1), variances[:2])
-    assert f"({100 * variances[0] / variances.sum():.0f} % of the variance)" in axes[0]
+    assert f"({100 * variances[0] / variances.sum():.0f} % of variance)" in axes[0]
     assert "principal components" in which
+
+
+def test_codes_that_are_all_one_have_no_components() -> None:
+    points, axes, which = plane(np.full((9, 4), 3.0))
+    assert points.shape == (9, 2)
+    assert axes == ("latent 0", "latent 1")
+    assert "the first two of 4" in which
+
+
+def test_the_components_may_be_of_other_codes() -> None:
+    rng = np.random.default_rng(0)
+    others, codes = rng.normal(size=(2, 50, 4)) * (0.1, 5, 0.1, 2)
+    points, axes, _ = plane(codes, others=others)
+    centred = others - others.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    exact = np.abs((codes - others.mean(axis=0)) @ vectors[:, [3, 2]])
+    np.testing.assert_allclose(np.abs(points), exact, atol=1e-12)
+    assert f"({100 * values[3] / values.sum():.0f} % of variance)" in axes[0]
 
 
 # Drawings

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from minivae_kernels import ptx
+from minivae_kernels.devices import running_on
+from minivae_kernels.launch import NumbaCuda
 from minivae_kernels.numba_ptx import compile_numba, numba_cuda
 from minivae_kernels.nvrtc import compile_cuda_c
 from minivae_kernels.philox import philox4x32
@@ -101,7 +104,7 @@ def normal(*shape: int) -> NDArray[np.float32]:
 def test_a_sum_in_shared_memory(arch: str) -> None:
     x, out = normal(300), np.full(3, np.nan, np.float32)
     kernel = cuda_c("add_up", arch=arch)
-    report = kernel.run(3, 128, (x, ptx.Uninitialised(out), 300), shared_bytes=4)
+    report = ptx.run(kernel, 3, 128, (x, ptx.Uninitialised(out), 300), shared_bytes=4)
     expected = [x[k : k + 128].sum(dtype=np.float64) for k in (0, 128, 256)]
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
     assert (report.bytes_read, report.bytes_written) == (x.nbytes, out.nbytes)
@@ -113,12 +116,12 @@ def test_a_sum_without_its_barrier_is_a_race() -> None:
     x, out = normal(300), np.zeros(3, np.float32)
     kernel = cuda_c("add_up", defines={"NO_BARRIER": 1})
     with pytest.raises(ptx.RaceError, match=r"tested\.cu:9"):
-        kernel.run(3, 128, (x, out, 300), shared_bytes=4)
+        ptx.run(kernel, 3, 128, (x, out, 300), shared_bytes=4)
 
 
 def test_a_sum_by_shuffles_votes_and_updates() -> None:
     x, out, count = normal(256), np.zeros(1, np.float32), np.zeros(2, np.int32)
-    cuda_c("add_up_by_warps").run(2, 128, (x, out, count))
+    ptx.run(cuda_c("add_up_by_warps"), 2, 128, (x, out, count))
     np.testing.assert_allclose(out[0], x.sum(dtype=np.float64), atol=1e-4)
     per_warp = (x > 0).reshape(-1, 32).sum(1)
     assert count.tolist() == [per_warp.sum(), per_warp.max()]
@@ -127,11 +130,11 @@ def test_a_sum_by_shuffles_votes_and_updates() -> None:
 def test_float4_needs_its_alignment() -> None:
     x, out = normal(65), np.zeros(64, np.float32)
     kernel = cuda_c("doubled")
-    report = kernel.run(1, 16, (x[:64], out))
+    report = ptx.run(kernel, 1, 16, (x[:64], out))
     np.testing.assert_array_equal(out, 2 * x[:64])
     assert report.sectors == 2 * 64 * 4 // 32
     with pytest.raises(ptx.MisalignedError, match="multiple of 16"):
-        kernel.run(1, 16, (x[1:], out))
+        ptx.run(kernel, 1, 16, (x[1:], out))
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
@@ -140,7 +143,7 @@ def test_the_mathematical_functions(scale: float, arch: str) -> None:
     erf = np.vectorize(math.erf)
     x, out = normal(32), np.zeros((20, 32), np.float32)
     x *= np.float32(scale)  # 1e5: sine and cosine reduce by their table of 2/pi
-    cuda_c("functions", arch=arch).run(1, 32, (x, out, 20))
+    ptx.run(cuda_c("functions", arch=arch), 1, 32, (x, out, 20))
     v = x.astype(np.float64)
     w = np.abs(v)
     with np.errstate(all="ignore"):
@@ -161,8 +164,8 @@ def test_local_arrays_calls_and_switches(which: int) -> None:
     chosen = {0: np.full(4, -1), 1: 2 * a[t ^ 1], 5: np.full(4, 5)}
     expected = chosen.get(which, t // 3 + t % 3)
     with pytest.raises(ptx.RaceError):  # all read what one then writes
-        cuda_c("by_table").run(1, 4, (a.copy(), which))
-    cuda_c("by_table").run(1, 4, (a, which), detect=False)
+        ptx.run(cuda_c("by_table"), 1, 4, (a.copy(), which))
+    ptx.run(cuda_c("by_table"), 1, 4, (a, which), detect=False)
     np.testing.assert_array_equal(a, expected.astype(np.float32))
 
 
@@ -173,7 +176,7 @@ def key_of(seed: int, stream: int) -> Any:
 
 def test_philox_words_are_bit_equal() -> None:
     out, first, seed = np.zeros((64, 4), np.uint32), 2**32 - 9, 5 | 6 << 32
-    cuda_c("words", BOX_MULLER).run(1, 64, (out, first, key_of(seed, 3)))
+    ptx.run(cuda_c("words", BOX_MULLER), 1, 64, (out, first, key_of(seed, 3)))
     index = np.arange(first, first + 64, dtype=np.uint64)
     counter = (index & np.uint64(2**32 - 1), index >> np.uint64(32))
     zero = np.zeros_like(index)
@@ -190,7 +193,7 @@ def test_noise_finds_the_root_of_a_negative_number(guarded: bool) -> None:
         out = np.zeros(1, np.float32)
         options = ("--use_fast_math",)
         kernel = cuda_c("radius", BOX_MULLER, defines=defines, options=options)
-        kernel.run(1, 1, (out, 1396662, key_of(5 | 6 << 32, 0)), noise=noise)
+        ptx.run(kernel, 1, 1, (out, 1396662, key_of(5 | 6 << 32, 0)), noise=noise)
         found.append(bool(np.isnan(out[0])))
     assert found == [False, False, not guarded]
 
@@ -246,7 +249,7 @@ def numba_kernel(function: Any) -> ptx.Kernel:
 
 def test_a_sum_written_in_numba() -> None:
     x, out = normal(256), np.zeros(1, np.float32)
-    numba_kernel(add_up).run(2, 128, (*numba_words(x), *numba_words(out)))
+    ptx.run(numba_kernel(add_up), 2, 128, (*numba_words(x), *numba_words(out)))
     np.testing.assert_allclose(out[0], x.sum(dtype=np.float64), atol=1e-4)
 
 
@@ -254,6 +257,18 @@ def test_a_race_written_in_numba_is_found_with_its_line() -> None:
     x, out = normal(128), np.zeros(128, np.float32)
     line = add_up_in_a_hurry.__code__.co_firstlineno + 4
     with pytest.raises(ptx.RaceError, match=rf"test_ptx_compiled\.py:{line}"):
-        numba_kernel(add_up_in_a_hurry).run(
-            1, 128, (*numba_words(x), *numba_words(out))
+        ptx.run(
+            numba_kernel(add_up_in_a_hurry),
+            1,
+            128,
+            (*numba_words(x), *numba_words(out)),
         )
+
+
+def test_a_message_has_the_names_of_the_python_function() -> None:
+    x, y = normal(100), normal(100)
+    y.flags.writeable = False
+    with running_on("ptx"), pytest.raises(ptx.OutOfBoundsError) as caught:
+        NumbaCuda("relu_cuda", "forward", 128)[1, 128](x, y)
+    assert re.match(r"forward \S+relu_cuda\.py:\d+, block", str(caught.value))
+    assert "of global y (400 bytes)" in str(caught.value)

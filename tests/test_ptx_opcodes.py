@@ -313,6 +313,22 @@ def test_approximations_lie_at_the_edge_of_their_error(name: str, noise: int) ->
         assert abs(error - noise * bound) <= rounding * 1.01
 
 
+def test_a_gross_reciprocal_is_of_the_upper_words() -> None:
+    given = numbers("f64", COUNT, 0)
+    given = given[
+        np.isfinite(given) & (np.abs(given) > 1e-300) & (np.abs(given) < 1e300)
+    ]
+    low = given.view(np.uint64) | np.uint64(0xFFFFFFFF)
+    (found,), (same,) = (
+        run("rcp.approx.ftz", "f64", [x]) for x in (given, low.view(np.float64))
+    )
+    assert (found == same).all()
+    assert not (found.view(np.uint64) & np.uint64(0xFFFFFFFF)).any()
+    assert (np.abs(found * given - 1) <= 2.0**-19).all()
+    (edges,) = run("rcp.approx.ftz", "f64", [np.array([-1e-309, 1.7e308, 0.0, -4.0])])
+    assert edges.tolist() == [-INFINITY, 0.0, INFINITY, -0.25]
+
+
 @pytest.mark.parametrize("kind", ["f32", "f64", "s32", "u32", "s64", "b32"])
 @pytest.mark.parametrize("unordered", ["", "u"])
 @pytest.mark.parametrize("name", COMPARED)

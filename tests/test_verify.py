@@ -15,7 +15,7 @@ from scipy import special
 from minivae import backend, verify
 from minivae.errors import UserError
 from minivae.verify import exact, oracles
-from minivae.verify.linear import cubature, images, linear_model, set_to
+from minivae.verify.linear import cubature, images, linear_model, opposite, set_to
 from minivae.verify.oracles import ORACLES, linear_vae
 from minivae.verify.protocol import REQUIRED, check_parts
 from minivae.verify.suite import CHECKS, judge
@@ -45,6 +45,13 @@ def test_a_trained_oracle_holds(name: str) -> None:
 @pytest.mark.parametrize("latent", [1, 2, 8, 16, 24, 32])
 def test_the_linear_vae_reaches_the_maximum_for_any_size(latent: int) -> None:
     for claim in verify.run("linear_vae", latent):
+        assert claim.passed, claim
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("latent", [1, 8, 32])
+def test_the_sweep_lies_on_the_curve_for_any_size(latent: int) -> None:
+    for claim in verify.run("rate_distortion", latent):
         assert claim.passed, claim
 
 
@@ -161,10 +168,27 @@ def test_the_elbo_gradients_are_differences_of_the_elbo() -> None:
     assert found["log s2"] == pytest.approx(number, rel=1e-6)
 
 
+def test_the_grid_is_exact_for_a_decoder_that_ignores_its_code() -> None:
+    bias = np.array([-2.0, 0.5, 3.0])
+    x = exact.all_binary(3)
+    log_p, _, _ = exact.grid_log_p([(np.zeros((3, 2)), bias)], x, points=100)
+    alone = special.log_expit(np.where(x == 1, bias, -bias)).sum(axis=1)
+    assert np.abs(log_p - alone).max() <= 1e-9
+
+
 def test_the_cubature_is_exact_for_a_linear_model() -> None:
     points = cubature(3, 1)[:, 0]
     assert np.abs(points.mean(axis=0)).max() <= 1e-15
     assert np.abs(points.T @ points / len(points) - np.eye(3)).max() <= 1e-15
+
+
+def test_opposite_noise_has_exact_moments_and_is_fresh() -> None:
+    draw = opposite(50, 3)
+    first, second = draw(), draw()
+    assert first.shape == (100, 3)
+    assert (first[:50] == -first[50:]).all()
+    assert np.abs(first.T @ first / 100 - np.eye(3)).max() <= 1e-14
+    assert np.abs(first - second).max() > 1
 
 
 # An oracle is not fooled
@@ -320,6 +344,10 @@ class MyVAE(TheirVAE):
 class Lacking:
     pixels = 3
 
+class Sized:
+    def __init__(self, latent):
+        self.latent = latent
+
 class Wrong(TheirVAE):
     def kl(self, mu, logvar):
         return super().kl(mu, logvar) / 2
@@ -330,6 +358,7 @@ class Wrong(TheirVAE):
 def my_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"mine_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(MINE, encoding="utf-8")
+    (tmp_path / f"{name}x.py").write_text("class MyVAE(", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return name
 
@@ -354,6 +383,8 @@ def test_the_command_judges_a_class(my_module: str) -> None:
         ("MODULE:Lacking", "Lacking lacks latent, likelihood, encode"),
         ("MODULE:Nothing", "has no Nothing"),
         ("MODULE", "module:Class"),
+        ("MODULE:Sized", "MODULE:Sized() cannot be made: TypeError"),
+        ("MODULEx:MyVAE", "cannot import MODULEx: SyntaxError"),
         ("no_such_module_anywhere:X", "cannot import"),
     ],
 )
@@ -362,7 +393,7 @@ def test_a_model_that_cannot_be_judged_is_refused(
 ) -> None:
     outcome = minivae("verify", "--model", text.replace("MODULE", my_module))
     assert (outcome.code, outcome.out) == (2, "")
-    assert words in outcome.err
+    assert words.replace("MODULE", my_module) in outcome.err
     assert outcome.err.count("\n") == 1
 
 

@@ -112,7 +112,7 @@ def _kernels(each: Family, rung: Rung) -> list[KernelRow]:
         rung.function(*call[0], **call[1])
     executed, sectors = Counter[str](), Counter[str]()
     for name, report in session.reports:
-        executed[name] += report.instructions
+        executed[name] += int(report.steps.sum())
         sectors[name] += report.sectors
     found = []
     for kernel in rung.kernels:

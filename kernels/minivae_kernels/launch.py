@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -160,20 +160,24 @@ class Launcher:
                 f"{self.kernel} runs on CuPy arrays, or in running_on('ptx')"
             )
 
-    def _flat(self, arguments: list[Any]) -> list[Any]:
+    def _flat(self, arguments: list[Any]) -> tuple[list[str], list[Any]]:
+        """Return the machine's arguments: whose each is, and what it is."""
         pairs = zip(arguments, self.kernel.parameters, strict=True)
-        return [word for a, p in pairs for word in self.kernel.flattened(a, p)]
+        flat = [(p.name, w) for a, p in pairs for w in self.kernel.flattened(a, p)]
+        return [name for name, _ in flat], [word for _, word in flat]
 
     def _interpreted(self, real: str, arguments: list[Any]) -> None:
+        from minivae_kernels import ptx
+
         opened = session()
         assert opened is not None
         entry = self.kernel.entry(parsed(self.kernel.compiled(real).ptx_path))
-        options = {"detect": opened.detect, "noise": opened.noise}
-        words = self._flat(arguments)
+        names, words = self._flat(arguments)
+        options = {"names": names, "detect": opened.detect, "noise": opened.noise}
         if opened.watch:
             report = opened.watch(self, entry, words, options)
         else:
-            report = entry.run(self.grid, self.block, words, **options)
+            report = ptx.run(entry, self.grid, self.block, words, **options)
         opened.count(str(self.kernel), report)
 
     def _simulated(self, arguments: list[Any]) -> None:
@@ -205,7 +209,7 @@ class Launcher:
             name = entry_name(self.kernel.compiled(real, arch).ptx, self.kernel.name)
             function = cupy.RawModule(path=str(path)).get_function(name)
             self.kernel._on_device[real, arch] = function
-        function(self.grid, self.block, tuple(self._flat(arguments)))
+        function(self.grid, self.block, tuple(self._flat(arguments)[1]))
 
 
 def _three(shape: Shape) -> tuple[int, int, int]:
@@ -334,9 +338,9 @@ class NumbaCuda(Kernel):
         )
 
     def entry(self, module: Any) -> Any:
-        """Return the only kernel of a PTX module."""
+        """Return the only kernel of a PTX module, by the name of its function."""
         (kernel,) = module.values()
-        return kernel
+        return replace(kernel, name=self.name)  # Numba's is mangled
 
     def flattened(self, value: Any, parameter: Parameter) -> Iterator[Any]:
         """Yield a number, or an array as Numba passes it.

@@ -51,7 +51,7 @@ def evaluate(
     """
     from minivae import backend
     from minivae.errors import UserError
-    from minivae.evaluate import comparable, factors, ledger
+    from minivae.evaluate import comparable, factors, ledger, subject
 
     backend.keep_freed_memory()
     if not runs:
@@ -60,8 +60,9 @@ def evaluate(
     loaded = [load(run, data_dir) for run in runs]
     for _, images in loaded if disentanglement else ():
         factors.known_factors(images)  # not after minutes of bounds
+    subjects = [subject(run.model, images, split) for run, images in loaded]
+    comparable(subjects, [str(run) for run in runs])
     found = [ledger(run.model, images, **options) for run, images in loaded]
-    comparable(found, [str(run) for run in runs])
     for numbers, (trained, images) in zip(found, loaded, strict=True):
         if disentanglement:
             scored = factors.disentanglement(trained.model, images, split=split)

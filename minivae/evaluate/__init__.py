@@ -6,7 +6,7 @@ from minivae.evaluate.detect import detect
 from minivae.evaluate.embed import embed
 from minivae.evaluate.factors import disentanglement
 from minivae.evaluate.field import reconstruction_field
-from minivae.evaluate.ledger import comparable, ledger
+from minivae.evaluate.ledger import comparable, ledger, subject
 from minivae.evaluate.probe import probe
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "ledger",
     "probe",
     "reconstruction_field",
+    "subject",
 ]

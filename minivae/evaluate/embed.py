@@ -13,6 +13,7 @@ groups images by what they show may well lose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,10 +27,11 @@ from minivae.evaluate.features import (
     check_shape,
     fitted_pca,
     flat,
+    kl_per_latent,
     mean_codes,
 )
 from minivae.evaluate.intervals import Verdict, crossed
-from minivae.evaluate.pictures import ranked_latents
+from minivae.evaluate.pictures import liveliest
 from minivae.models import Autoencoder
 
 MOST = 2000  # images: the ranks are a matrix of their square
@@ -74,7 +76,7 @@ def embed(
             f"not {neighbours}"
         )
     codes = mean_codes(model, images)
-    code, axes = plane(model, data, codes, latents, by)
+    code, axes = _placed(model, data, codes, latents, by)
     pca = fitted_pca(data.train.images, 2).transform(flat(images))
     terms = {
         name: trust_terms(flat(images), points, neighbours)
@@ -93,40 +95,63 @@ def embed(
     return Embedding(code, pca, codes, axes, shown, document)
 
 
-def plane(
+def _placed(
     model: Autoencoder,
     data: Dataset,
     codes: Array,
-    latents: tuple[int, int] | None = None,
-    by: str = "pca",
+    latents: tuple[int, int] | None,
+    by: str,
 ) -> tuple[Array, tuple[str, str]]:
     """Return points (N, 2) of codes (N, Z), and what the two axes are."""
     if by not in WAYS:
         raise UserError(f"by is {' or '.join(WAYS)}, not {by}")
-    Z = model.latent
     if latents is not None:
         check_latents(model, latents)
         a, b = latents
         return codes[:, [a, b]], (f"latent {a}", f"latent {b}")
-    if Z < 2:
-        raise UserError("a picture in the plane needs two latents; this model has one")
-    if Z == 2:
-        return codes, ("latent 0", "latent 1")
-    if by == "kl":
-        (a, b, *_), _, what = ranked_latents(model, data)
-        if what != "KL":
+    kl: list[float] = []
+    others = None
+    if by == "kl" and model.latent > 2:
+        kl = kl_per_latent(model, data.validation.images)
+        if not kl:
             raise UserError(f"the latents of {model.name} have no KL of their own")
-        return codes[:, [a, b]], (f"latent {a}, largest KL", f"latent {b}, next")
+    elif model.latent > 2:
+        others = mean_codes(model, data.train.images)
+    elif model.latent < 2:
+        raise UserError("a picture in the plane needs two latents; this model has one")
+    points, axes, _ = plane(codes, kl, others)
+    return points, axes
+
+
+def plane(
+    codes: Array, kl: Sequence[float] = (), others: Array | None = None
+) -> tuple[Array, tuple[str, str], str]:
+    """Return points (N, 2) of codes (N, Z), Z >= 2, what the axes are, and the choice.
+
+    Two latents are drawn as they are. Of more, the two of the largest `kl`; without a
+    KL, the first two principal components of `others`, or of the codes themselves.
+    """
+    Z = codes.shape[1]
+    others = codes if others is None else others
+    if Z == 2:
+        return codes, ("latent 0", "latent 1"), "there are two latents"
+    if kl:
+        a, b = liveliest(kl, 2)
+        first, second = (f"latent {i} (KL {kl[i]:.2f} nats)" for i in (a, b))
+        which = f"of {Z} latents, the two with the largest KL"
+        return codes[:, [a, b]], (first, second), which
+    if not others.var(axis=0).any():
+        which = f"the first two of {Z} latents"
+        return codes[:, :2], ("latent 0", "latent 1"), which
     from sklearn.decomposition import PCA
 
-    pca = PCA(2, svd_solver="covariance_eigh")
-    pca.fit(mean_codes(model, data.train.images))
-    shares = pca.explained_variance_ratio_
+    pca = PCA(2, svd_solver="covariance_eigh").fit(others)
     first, second = (
         f"component {i} of {Z} latents ({100 * share:.0f} % of variance)"
-        for i, share in enumerate(shares, start=1)
+        for i, share in enumerate(pca.explained_variance_ratio_, start=1)
     )
-    return pca.transform(codes), (first, second)
+    which = f"of {Z} latents, the first two principal components"
+    return pca.transform(codes), (first, second), which
 
 
 def trust_terms(high: Array, low: Array, k: int) -> Array:

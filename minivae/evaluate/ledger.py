@@ -183,10 +183,7 @@ def _summary(
     is_bound = model.has_kl and model.likelihood.is_density
     return {
         "model": model.name,
-        "likelihood": model.likelihood.name,
-        "data": data.name,
-        "split": split,
-        "n_images": len(recon),
+        **subject(model, data, split),
         "unit": model.likelihood.unit,
         "beta": model.beta if model.has_kl else None,
         "objective_formula": model.objective_formula,
@@ -203,6 +200,16 @@ def _summary(
     }
 
 
+def subject(model: Autoencoder, data: Dataset, split: str) -> dict[str, Any]:
+    """Return what a ledger is of, as it says itself, without measuring anything."""
+    return {
+        "likelihood": model.likelihood.name,
+        "data": data.name,
+        "split": split,
+        "n_images": len(data.split(split)),
+    }
+
+
 SAME = {
     "likelihood": "their nats are of different densities",
     "data": "one is easier than the other, and binarised another way is another set",
@@ -211,14 +218,17 @@ SAME = {
 }
 
 
-def comparable(ledgers: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Raise `UserError` if ledgers may not stand in one table, and say why."""
-    for name, other in zip(names[1:], ledgers[1:], strict=True):
+def comparable(subjects: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Raise `UserError` if ledgers may not stand in one table, and say why.
+
+    `subjects` are theirs, or the ledgers themselves.
+    """
+    for name, other in zip(names[1:], subjects[1:], strict=True):
         for key, reason in SAME.items():
-            if ledgers[0][key] != other[key]:
+            if subjects[0][key] != other[key]:
                 raise UserError(
                     f"{names[0]} and {name} cannot be compared: {key} "
-                    f"{ledgers[0][key]} and {other[key]}; {reason}"
+                    f"{subjects[0][key]} and {other[key]}; {reason}"
                 )
 
 

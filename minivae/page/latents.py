@@ -6,7 +6,7 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.data import Dataset
-from minivae.evaluate.pictures import liveliest
+from minivae.evaluate.embed import plane
 from minivae.models import Autoencoder
 from minivae.page import drawing
 
@@ -20,7 +20,7 @@ def latent_map(model: Autoencoder, data: Dataset, kl: list[float]) -> tuple[str,
     labels = np.zeros(len(images), np.int64) if labels is None else labels[:POINTS]
     present, groups = np.unique(labels, return_inverse=True)
     names = [data.class_name(int(label)) for label in present]
-    points, (x_name, y_name), which = plane(model.embed(images), kl)
+    points, (x_name, y_name), which = _chosen(model.embed(images), kl)
     prior = model.has_kl and model.latent > 1
     kind = "Mean codes" if model.has_kl else "Codes"
     drawn = drawing.scatter(
@@ -42,11 +42,10 @@ def latent_map(model: Autoencoder, data: Dataset, kl: list[float]) -> tuple[str,
     return drawn, caption
 
 
-def plane(codes: Array, kl: list[float]) -> tuple[Array, tuple[str, str], str]:
+def _chosen(codes: Array, kl: list[float]) -> tuple[Array, tuple[str, str], str]:
     """Return points (N, 2) of codes (N, Z), the names of the axes, and the choice.
 
-    Two latents are drawn as they are, one against the image\'s number. Of more, the two
-    with the largest KL; without a KL, the first two principal components.
+    One latent is drawn against the image's number.
     """
     N, Z = codes.shape
     codes = codes.astype(np.float64)
@@ -55,24 +54,4 @@ def plane(codes: Array, kl: list[float]) -> tuple[Array, tuple[str, str], str]:
         height = np.linspace(-2 * spread, 2 * spread, N)
         points = np.stack([codes[:, 0], height], axis=1)
         return points, ("latent 0", "images, one above another"), "there is one latent"
-    if Z == 2:
-        return codes, ("latent 0", "latent 1"), "there are two latents"
-    if kl:
-        a, b = liveliest(kl, 2)
-        axes = (
-            f"latent {a} (KL {kl[a]:.2f} nats)",
-            f"latent {b} (KL {kl[b]:.2f} nats)",
-        )
-        return codes[:, [a, b]], axes, f"of {Z} latents, the two with the largest KL"
-    if N < 2 or not codes.var():
-        return codes[:, :2], ("latent 0", "latent 1"), f"the first two of {Z} latents"
-    from sklearn.decomposition import PCA
-
-    pca = PCA(2, svd_solver="full").fit(codes)
-    shares = [f"{100 * share:.0f} %" for share in pca.explained_variance_ratio_]
-    axes = (
-        f"first component ({shares[0]} of the variance)",
-        f"second component ({shares[1]} of the variance)",
-    )
-    which = f"of {Z} latents, the first two principal components"
-    return pca.transform(codes), axes, which
+    return plane(codes, kl)

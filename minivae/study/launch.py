@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -176,18 +175,9 @@ class _Recorder:
 
     def watch(self, launcher: Any, entry: Any, words: list[Any], options: Any) -> Any:
         """Run a launch in the place of the interpreter's own `run`."""
-        kernel = launcher.kernel
-        names = [p.name for p in kernel.parameters for _ in _words_of(kernel, p)]
+        kernel, shape = launcher.kernel, (launcher.grid, launcher.block)
         options["detect"] = True
-        return self.run(
-            (str(kernel), kernel.language),
-            entry,
-            launcher.grid,
-            launcher.block,
-            dict(zip(range(len(words)), names, strict=True)),
-            words,
-            options,
-        )
+        return self.run((str(kernel), kernel.language), entry, *shape, words, options)
 
     def missing_barrier(self) -> None:
         """Launch the kernel with the mistake."""
@@ -197,9 +187,9 @@ class _Recorder:
         text = path.read_text(encoding="utf-8")
         entry = ptx.load(nvrtc.compile_cuda_c(text, str(path)).ptx)[FAULTY]
         x, out = np.arange(1, 17, dtype=np.float32), np.zeros(1, np.float32)
-        called, shape = {0: "x", 1: "out"}, ((1, 1, 1), (16, 1, 1))
+        options, shape = {"names": ["x", "out"]}, ((1, 1, 1), (16, 1, 1))
         with suppress(ptx.PtxError):  # which is what it is for: it has been recorded
-            self.run((FAULTY, "CUDA C"), entry, *shape, called, [x, out], {})
+            self.run((FAULTY, "CUDA C"), entry, *shape, [x, out], options)
 
     def run(
         self,
@@ -207,29 +197,28 @@ class _Recorder:
         entry: Any,
         grid: tuple[int, ...],
         block: tuple[int, ...],
-        names: dict[int, str],
         words: list[Any],
         options: dict[str, Any],
     ) -> Any:
         """Trace a launch, note it, and return the interpreter's report."""
         from minivae_kernels import ptx
 
-        arrays = {names[k]: w for k, w in enumerate(words) if isinstance(w, np.ndarray)}
-        called = {f"argument {k}": name for k, name in names.items()}
+        named = zip(options["names"], words, strict=True)
+        arrays = {name: word for name, word in named if isinstance(word, np.ndarray)}
         trace = ptx.trace(entry, grid, block, words, **options)
         epochs: list[tuple[Request, ...]] = []
         extents = grid, block
         fault, report = None, None
         while True:
             try:
-                epochs.append(self._epoch(next(trace), called, extents))
+                epochs.append(self._epoch(next(trace), block))
             except StopIteration as end:
                 report = end.value
                 break
             except ptx.PtxError as error:
-                fault = _fault(error, len(epochs) - 1, called, extents)
+                fault = _fault(error, len(epochs) - 1, extents)
                 break
-        sizes = {v.name: v.size for v in entry.function.variables}
+        sizes = {v.name: v.size for v in entry.variables}
         memories = _memories(arrays, epochs, {nice(k): n for k, n in sizes.items()})
         launch = Launch(*kernel, grid, block, memories, tuple(epochs), fault)
         self.launches.append(launch)
@@ -237,52 +226,38 @@ class _Recorder:
             raise ptx.PtxError(fault.message)
         return report
 
-    def _epoch(
-        self, touches: list[Any], called: dict[str, str], extents: Any
-    ) -> tuple[Request, ...]:
-        self.count += len(touches)
+    def _epoch(self, requests: list[Any], block: Any) -> tuple[Request, ...]:
+        self.count += sum(len(request.threads) for request in requests)
         if self.count > MOST_TOUCHES:
             raise UserError(
                 f"more than {MOST_TOUCHES} accesses: too many to step through"
             )
-        groups = defaultdict(list)
-        for touch in touches:
-            if touch.space not in ("param", "const"):
-                groups[touch.request].append(touch)
-        return tuple(self._request(g, called, extents) for g in groups.values())
+        shown = (r for r in requests if r.places[0][0] not in ("param", "const"))
+        return tuple(self._request(request, math.prod(block)) for request in shown)
 
-    def _request(
-        self, group: list[Any], called: dict[str, str], extents: Any
-    ) -> Request:
-        first, (grid, block) = group[0], extents
-        path, _, row = first.line.rpartition(":")
+    def _request(self, request: Any, size: int) -> Request:
+        (space, name, _), kind = request.places[0], request.kind
+        path, _, row = request.line.rpartition(":")
         line = f"{Path(path).name}:{row}" if path else ""
         if path:
             self.places.setdefault(line, Path(path))
-        item = int(np.asarray(first.values[0]).itemsize)
+        rows = zip(
+            request.threads.tolist(), request.places, request.values, strict=True
+        )
         found = tuple(
             Touch(
-                _index(t.block, grid),
-                _index(t.thread, block),
-                t.offset,
-                tuple(_plain(v, t.kind) for v in t.values),
+                lane // size, lane % size, int(at), tuple(_plain(v, kind) for v in row)
             )
-            for t in group
+            for lane, (_, _, at), row in rows
         )
-        name = called.get(first.name) or nice(first.name)
-        sectors = _sectors(found, item) if first.space == "global" else 0
-        return Request(first.kind, first.space, name, line, item, found, sectors)
+        item = request.values.itemsize
+        sectors = _sectors(found, item) if space == "global" else 0
+        return Request(kind, space, nice(name), line, item, found, sectors)
 
     def recording(self, name: str, rung: str, idea: str) -> LaunchRecording:
         """Return what was collected."""
         sources = {line: _text_of(line, path) for line, path in self.places.items()}
         return LaunchRecording(name, rung, idea, tuple(self.launches), sources)
-
-
-def _words_of(kernel: Any, parameter: Any) -> Iterator[Any]:
-    """Yield something for each word that a parameter of a kernel has."""
-    one = np.zeros((1,) * parameter.ndim, np.float32)
-    return kernel.flattened(one if parameter.ndim else 0, parameter)
 
 
 def _index(place: tuple[int, ...], extents: tuple[int, ...]) -> int:
@@ -335,7 +310,7 @@ SIZE = re.compile(r"(?:reads|writes|updates) (\d+) bytes")
 LINE = re.compile(r"(\S+:\d+), block")
 
 
-def _fault(error: Exception, epoch: int, called: dict[str, str], extents: Any) -> Fault:
+def _fault(error: Exception, epoch: int, extents: Any) -> Fault:
     """Read what the interpreter's message says."""
     text, (grid, block) = str(error), extents
     threads = []
@@ -345,7 +320,7 @@ def _fault(error: Exception, epoch: int, called: dict[str, str], extents: Any) -
     cell = CELL.search(text)
     offset, space, name = (int(cell[1]), cell[2], cell[3]) if cell else (0, "", "")
     lines = tuple(Path(line).name for line in LINE.findall(text))
-    own = called.get(name) or nice(name)
+    own = nice(name)
     text = re.sub(r"\S*/(\S+:\d+)", r"\1", text).replace(name or "\0", own)
     item = int(found[1]) if (found := SIZE.search(text)) else 1
     kind = type(error).__name__

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from minivae import models
 from minivae.backend import Array
+from minivae.distributions import NoiseLike
 from minivae.models import Autoencoder
 from minivae.optim import Adam, scheduled_lr
-from minivae.random import Noise
+from minivae.random import Noise, Stream
 from minivae.tensor import Tensor, no_grad
 from minivae.verify.exact import Linear
 
@@ -89,18 +91,41 @@ def composed(model: Autoencoder) -> Array:
     return state.get("decoder.0.weight", encoder.T) @ encoder
 
 
+def twice(x: Array) -> Array:
+    """Return the images once more after themselves, for `opposite` noise."""
+    return np.concatenate([x, x])
+
+
+def opposite(n: int, latent: int) -> Callable[[], Array]:
+    """Return what draws ε and −ε for n images `twice`, of covariance I: (2n, Z).
+
+    A linear model's loss is quadratic in ε, so one such draw gives the loss expected
+    over ε, and its gradients, wherever the posterior's variance is that of every image.
+    """
+    noise = Noise(0, Stream.LATENT)
+
+    def draw() -> Array:
+        eps = noise.normal((n, latent), np.float64)
+        root = np.linalg.cholesky(eps.T @ eps / n)
+        eps = linalg.solve_triangular(root, eps.T, lower=True).T
+        return np.concatenate([eps, -eps])
+
+    return draw
+
+
 def train(
     model: Autoencoder,
     x: Array,
     steps: int,
     lr: float = 0.03,
     loss: Callable[[], Tensor] | None = None,
+    draw: Callable[[], NoiseLike] | None = None,
 ) -> None:
     """Train by Adam on all images at once, the learning rate falling by a cosine.
 
     `loss` is what is minimised, if it is not the model's own of `x` under fresh noise.
     The mean's head has thrice the rate: its weights must grow to 1/√l, ten times those
-    of the other layers.
+    of the other layers. `draw` makes each step's noise, plain normals by default.
     """
     heads = ("mu.", "code_layer.")
     named = model.named_parameters()
@@ -118,6 +143,7 @@ def train(
         for optimizer, most in rates:
             optimizer.lr = scheduled_lr("cosine", most, step, steps)
             optimizer.zero_grad()
-        (loss() if loss else model.loss_terms(x, noise).loss).backward()
+        noisy = draw() if draw else noise
+        (loss() if loss else model.loss_terms(x, noisy).loss).backward()
         for optimizer, _ in rates:
             optimizer.step()

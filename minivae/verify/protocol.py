@@ -113,14 +113,18 @@ def load(text: str) -> Subject:
     sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"cannot import {module_name}: {error}") from error
+    except Exception as error:  # whatever a reader's module does
+        raise UserError(f"cannot import {module_name}: {_said(error)}") from error
     finally:
         sys.path.remove("")
     if not hasattr(module, name):
         raise UserError(f"{module_name} has no {name}")
     made = getattr(module, name)
-    made = made() if isinstance(made, type) or not hasattr(made, "encode") else made
+    if isinstance(made, type) or not hasattr(made, "encode"):
+        try:
+            made = made()
+        except Exception as error:
+            raise UserError(f"{text}() cannot be made: {_said(error)}") from error
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(made, torch.nn.Module):
         from minivae.verify.torch_adapter import OfTorch
@@ -128,3 +132,8 @@ def load(text: str) -> Subject:
         made = OfTorch(made, getattr(module, "loss_function", None))
     check_parts(made)
     return made
+
+
+def _said(error: Exception) -> str:
+    """Return what an exception says in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,7 +1,7 @@
 """An interpreter of PTX: CUDA kernels, as compiled, on NumPy arrays, with all checks.
 
     module = ptx.load(text)
-    report = module["reduce"].run(4, 256, (x, out, np.int32(n)))  # grid, block, ...
+    report = ptx.run(module["reduce"], 4, 256, (x, out, np.int32(n)))  # grid, block
     for touches in ptx.trace(module["reduce"], 4, 256, (x, out, np.int32(n))): ...
 
 `load` reads what NVRTC and Numba write. `run` executes it, all threads side by side,
@@ -10,9 +10,4 @@ or misaligned, a barrier that some threads never reach, a read of unwritten memo
 """
 
 from minivae_kernels.ptx.errors import *  # noqa: F403
-from minivae_kernels.ptx.launch import Kernel as Kernel
-from minivae_kernels.ptx.launch import Pointer as Pointer
-from minivae_kernels.ptx.launch import Report as Report
-from minivae_kernels.ptx.launch import Uninitialised as Uninitialised
-from minivae_kernels.ptx.launch import load as load
-from minivae_kernels.ptx.launch import trace as trace
+from minivae_kernels.ptx.launch import *  # noqa: F403

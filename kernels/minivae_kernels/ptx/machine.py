@@ -8,108 +8,105 @@ barrier threads wait until all that it names are there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import prod
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minivae_kernels.ptx import errors
-from minivae_kernels.ptx.memory import Access, Lanes, Memory
-from minivae_kernels.ptx.opcodes import ANY, DTYPES, OPCODES, enter, look_up
-from minivae_kernels.ptx.parse import SIZES, SPACES, Function, number
+from minivae_kernels.ptx.memory import Lanes, Memory
+from minivae_kernels.ptx.opcodes import ANY, DTYPES, enter, look_up
+from minivae_kernels.ptx.parse import BLOCK, SIZES, SPACES, WARP, Kernel, number
 
-WARP = 32
-Moves = dict[int, Lanes]  # the next instruction -> the threads that go there
+LANES = 32  # of a warp
+Groups = dict[int, Lanes]  # the next instruction -> the threads that stand there
 
-BARRIERS = ["bar", "sync"], ["barrier", "sync"]  # of a block
 NUMBERS, WHOLE = f"{ANY} b8 u8 s8 f16", 0xFFFFFFFF  # types, and a warp
-UPDATES = ["add", "min", "max", "and", "or", "xor", "exch", "cas"]
-EXCHANGES: dict[str, Callable[..., Any]] = {"exch": lambda old, new: new}
-EXCHANGES["cas"] = lambda old, wanted, new: new if old == wanted else old
+UPDATES: dict[str, Any] = {"add": np.add, "min": np.minimum, "max": np.maximum}
+UPDATES |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
+UPDATES |= {"exch": lambda old, b: b, "cas": lambda old, a, b: b if old == a else old}
 MODIFIERS = "volatile relaxed acquire release acq_rel weak cta gpu sys "
 MODIFIERS += f"nc ca cg cs lu cv wb wt v2 v4 {' '.join((*SPACES, *UPDATES))}"
 
 
-def listed(operands: list[str]) -> list[str]:
-    """Return the registers of `{%f1, %f2}`, of `%p1|%p2`, or of `%f1`, in order."""
-    return [name for text in operands for name in re.findall(r"[^][{}|, ]+", text)]
-
-
-def merge(groups: Moves, pc: int, lanes: Lanes) -> None:
+def merge(groups: Groups, pc: int, lanes: Lanes) -> None:
     """Add threads to the group that stands at an instruction."""
     if len(lanes):
         groups[pc] = np.sort(np.concatenate([lanes, groups.get(pc, lanes[:0])]))
+
+
+class Request(NamedTuple):
+    """What threads read, wrote, found or took, side by side."""
+
+    line: str
+    kind: str  # "reads", "writes", "updates", or "takes" from a lane of its warp
+    threads: Lanes  # numbered through the launch
+    places: list[tuple[str, str, int]]  # space, variable, byte; of a lane its number
+    values: NDArray[Any]  # thread, number
 
 
 @dataclass
 class Machine:
     """A kernel in execution, by `grid` blocks of `block` threads, as (x, y, z)."""
 
-    function: Function
+    kernel: Kernel
     grid: tuple[int, ...]
     block: tuple[int, ...]
     detect: bool = True  # races, divergent barriers, reads of unwritten memory
     noise: int = 0  # of approximate instructions: -1, 0 or 1 times their error
     limit: int = 1_000_000  # instructions of a thread
+    requests: list[Request] | None = None  # a list: what goes on is noted there
 
     def __post_init__(self) -> None:
         self.size, extents = prod(self.block), (*self.grid[::-1], *self.block[::-1])
         if min(extents) < 1 or self.size > 1024:
             says = f"{self.grid} blocks of {self.block} threads cannot be"
-            raise errors.PtxError(f"{self.function.name}: {says}")
+            raise errors.PtxError(f"{self.kernel.name}: {says}")
         self.everyone = np.arange(prod(extents))
         number, thread = np.divmod(self.everyone, self.size)
-        self.lane, warp = thread % WARP, number * -(-self.size // WARP) + thread // WARP
-        self.teams = np.stack([number, warp])
+        inner, self.lane = np.divmod(thread, LANES)
+        warp = number * -(-self.size // LANES) + inner
+        self.teams = np.stack([0 * number, number, warp, self.everyone])
         self.memory = Memory(self.teams, self.detect, self.where)
         self.places = np.unravel_index(self.everyone, extents)
-        known = {"%laneid": self.lane, "%warpid": thread // WARP, "WARP_SZ": WARP}
+        known = {"%laneid": self.lane, "%warpid": inner, "WARP_SZ": LANES}
         axes = [f"{what}.{axis}" for what in ("ctaid", "tid") for axis in "zyx"]
         known |= {f"%{name}": self.places[k] for k, name in enumerate(axes)}
         known |= {f"%n{name}": extents[k] for k, name in enumerate(axes)}
-        known |= dict.fromkeys((*self.function.registers, "%clock", "_"), 0)
-        n = len(self.everyone)
-        self.registers = {k: np.full(n, v, np.uint64) for k, v in known.items()}
-        self.actions: dict[int, Callable[[Lanes], Lanes]] = {}
-        self.moves: Moves | None = None  # of the threads of the last instruction
-        self.waiting: Moves = {}
-        self.live = self.everyone >= 0
-        self.steps, self.barriers = 0 * self.everyone, 0
-        self.observe: Callable[..., None] | None = None
+        known |= dict.fromkeys((*self.kernel.registers, "%clock", "_"), 0)
+        self.registers = {k: np.full(prod(extents), v, "u8") for k, v in known.items()}
+        self.action = cache(self.bind)
+        self.ready, self.waiting = Groups({0: self.everyone}), Groups()
+        self.live, self.steps = self.everyone >= 0, 0 * self.everyone
 
     def phases(self) -> Iterator[None]:
         """Run; stop at each barrier that threads pass."""
-        code, ready = self.function.body, {0: self.everyone}
+        code, ready = self.kernel.body, self.ready
         while ready:
             start = pc = min(ready)
             lanes, meeting = ready.pop(pc), min(ready, default=len(code))
-            taken, self.moves = lanes, None
+            there = lanes
             with np.errstate(all="ignore"):
-                while self.moves is None and pc < meeting:
-                    taken = (self.actions.get(pc) or self.bind(pc))(lanes)
+                while there is lanes and pc < meeting:
+                    there = self.action(pc)(lanes)
                     pc += 1
             self.steps[lanes] += pc - start
             if self.steps[lanes[0]] > self.limit:
                 says = f"no end after {self.limit} instructions: does a loop end?"
                 raise errors.PtxError(f"{self.where(pc - 1, lanes[0])}: {says}")
-            rest = lanes if self.moves is None else lanes[~np.isin(lanes, taken)]
-            for goal, those in [(pc, rest), *(self.moves or Moves()).items()]:
-                merge(ready, goal, those)
+            merge(ready, pc, there)
             if code[pc - 1].parts[0] in ("bar", "barrier"):
                 yield
-            if not ready and self.waiting:
-                self.stuck(*min(self.waiting.items()))
-
-    def stuck(self, pc: int, lanes: Lanes) -> NoReturn:
-        """Say that threads wait for others that never come."""
-        mates = self.teams[0] == self.teams[0, lanes[0]]
-        here, gone = mates[lanes].sum(), (mates & ~self.live).sum()
-        says = f"{here} of {self.size} threads of its block wait here, {gone} are gone"
-        raise errors.DivergentBarrierError(f"{self.where(pc, lanes[0])}: {says}")
+        if self.waiting:  # for others that never come
+            pc, lanes = min(self.waiting.items())
+            mates = self.teams[BLOCK] == self.teams[BLOCK, lanes[0]]
+            here, gone = mates[lanes].sum(), (mates & ~self.live).sum()
+            says = f"{here} of {self.size} threads of the block wait, {gone} are gone"
+            raise errors.DivergentBarrierError(f"{self.where(pc, lanes[0])}: {says}")
 
     def at(self, lanes: Lanes) -> Any:
         """Return the index of threads in a register."""
@@ -122,19 +119,19 @@ class Machine:
 
     def where(self, pc: int, lane: int) -> str:
         """Return what a thread executes and where, in words."""
-        step, (block, thread) = self.function.body[pc], self.spot(lane)
-        who = f"{self.function.name} {step.line}".strip()
+        step, (block, thread) = self.kernel.body[pc], self.spot(lane)
+        who = f"{self.kernel.name} {step.line}".strip()
         return f"{who}, block {block}, thread {thread}: `{step.text}`"
 
     # From text to actions
 
     def bind(self, pc: int) -> Callable[[Lanes], Lanes]:
-        """Return what an instruction does to threads, and which of them it is for."""
-        step = self.function.body[pc]
+        """Return what an instruction does to threads; which go on, that returns."""
+        step = self.kernel.body[pc]
         try:
             row, kinds, wanted, function = look_up(step.parts, self.noise)
-            first = len(kinds) > 0  # operand: where results go
-            into, out = listed(step.operands[:first]), listed(step.operands[first:])
+            first = step.width * (len(kinds) > 0)  # where the results go
+            into, out = step.operands[:first], step.operands[first:]
             if row.method:
                 kinds = [*kinds, *kinds[-1:] * len(into)][: len(into)]
                 wanted = [*wanted, *wanted[-1:] * len(out)][: len(out)]
@@ -149,19 +146,23 @@ class Machine:
         except (LookupError, ValueError) as error:
             says = f"{step.line}: unknown instruction `{step.text}`"
             raise errors.UnknownInstructionError(says.removeprefix(": ")) from error
+        parting = {"bra", "ret", "exit", "sync"} & {*step.parts}
 
         def act(lanes: Lanes) -> Lanes:
-            taken = here = lanes[guard(self.at(lanes))] if guard else lanes
-            if "sync" in step.parts and len(taken):
-                here = self.meet(pc, taken, gets[-1])
+            here, rest = lanes, lanes[:0]
+            if guard:
+                taken = guard(self.at(lanes))
+                here, rest = lanes[taken], lanes[~taken]
+            if "sync" in parting and len(here):
+                here = self.meet(pc, here, gets[-1])
             if len(here):
                 at = self.at(here)
                 results = function(here, *[get(at) for get in gets]) or ()
                 for put, result in zip(puts, results, strict=False):
                     put(at, result)
-            return taken
+            return rest if parting else lanes
 
-        return self.actions.setdefault(pc, act)
+        return act
 
     def view(self, name: str, dtype: Any) -> Any:
         """Return a register, which has 64 bits, or its lower part, in a type."""
@@ -188,70 +189,68 @@ class Machine:
 
     def access(self, pc: int, lanes: Lanes, where: Any, *values: Any) -> Any:
         """Load, store, or update: `atom` returns what was there before, `red` not."""
-        step = self.function.body[pc]
+        step = self.kernel.body[pc]
         name, *flags, kind = step.parts
         does = {"ld": "reads", "st": "writes"}.get(name, "updates")
-        width = len(values) if does == "writes" else step.operands[0].count(",") + 1
+        width = len(values) if does == "writes" else step.width
         space = next((flag for flag in flags if flag in SPACES), "")
-        access = Access(does, SIZES[kind] * width, pc, space, where, lanes)
-        words = self.memory.views[SIZES[kind]].view(DTYPES[kind])
-        cells = self.memory.touch(access) // SIZES[kind] + np.arange(width)[:, None]
-        given = [np.broadcast_to(value, len(lanes)) for value in values]
-        found = words[cells]
+        vectors = self.memory.arena.view(DTYPES[kind]).reshape(-1, width)
+        access = self.memory.touch(does, SIZES[kind] * width, pc, space, where, lanes)
         if does == "writes":
-            words[cells] = found = np.stack(given)
-        elif does == "updates":
-            how = next(flag for flag in flags if flag in UPDATES)
-            change = EXCHANGES.get(how) or OPCODES[how, kind].function
-            for k, cell in enumerate(cells[0].tolist()):  # one thread after the other
-                found[0, k] = words[cell]
-                words[cell] = change(words[cell], *(value[k] for value in given))
-        if self.observe:
-            self.observe(pc, does, lanes, self.memory.named(access), found.T)
-        return list(found)
+            for k, value in enumerate(values):
+                vectors[access.cells, k] = value
+        found = vectors.take(access.cells, 0)
+        if does == "updates":
+            change = next(UPDATES[flag] for flag in flags if flag in UPDATES)
+            each = zip(*np.broadcast_arrays(access.cells, *values), strict=True)
+            for k, (cell, *given) in enumerate(each):  # one thread after the other
+                found[k] = vectors[cell]
+                vectors[cell] = change(vectors[cell], *given)
+        if self.requests is not None:
+            places = self.memory.named(access)
+            self.requests.append(Request(step.line, does, lanes, places, found))
+        return list(found.T)
 
     # Threads that go elsewhere, or wait for others
 
     def branch(self, pc: int, lanes: Lanes, goal: int) -> None:
         """Go on at a label."""
-        self.moves = {goal: lanes}
+        merge(self.ready, goal, lanes)
 
     def leave(self, pc: int, lanes: Lanes) -> None:
         """End. Others that wait for these threads look again: a device forgives it."""
-        self.moves, self.live[lanes] = {}, False
-        if not self.detect:
-            self.moves, self.waiting = self.waiting, {}
+        self.live[lanes] = False
+        while self.waiting and not self.detect:
+            merge(self.ready, *self.waiting.popitem())
 
     def meet(self, pc: int, lanes: Lanes, mask: Callable[[Any], Any]) -> Lanes:
         """Return those threads for which all others are there; the others wait."""
-        merge(self.waiting, pc, lanes)
-        lanes = self.waiting.pop(pc)
+        lanes = np.union1d(lanes, self.waiting.pop(pc, lanes))
         absent = self.live | self.detect
         absent[lanes] = False
-        if self.function.body[pc].parts in BARRIERS:
-            here = np.bincount(self.teams[0], absent)[self.teams[0, lanes]] == 0
+        if self.kernel.body[pc].parts in (["bar", "sync"], ["barrier", "sync"]):
+            block = self.teams[BLOCK]
+            here = np.bincount(block, absent)[block[lanes]] == 0
         else:
             here = self.bits(self.everyone[absent], lanes) & mask(self.at(lanes)) == 0
         merge(self.waiting, pc, lanes[~here])
-        self.moves = {pc + 1: lanes[here]}
+        merge(self.ready, pc + 1, lanes[here])
         return lanes[here]
 
     def bits(self, who: Lanes, lanes: Lanes) -> Any:
         """Return who is in the warps of some threads, as 32 bits for each of these."""
-        warp, last = self.teams[1], self.teams[1, -1]
+        warp, last = self.teams[WARP], self.teams[WARP, -1]
         bits = np.bincount(warp[who], 2.0 ** self.lane[who], last + 1)
         return bits[warp[lanes]].astype(np.uint32)
 
     def barrier(self, pc: int, lanes: Lanes, mask: Any) -> None:
         """`bar.sync 0` parts what is before and after in the block, or in the warp."""
-        whole_block = self.function.body[pc].parts in BARRIERS
-        self.memory.clocks[0 if whole_block else 1, lanes] += 1
-        self.barriers += len(lanes) * whole_block
+        self.memory.clocks[int("warp" in self.kernel.body[pc].parts), lanes] += 1
 
     def vote(self, pc: int, lanes: Lanes, own: Any = True, mask: Any = WHOLE) -> Any:
         """Return what the threads of the warp say that the last operand names."""
         yes = self.bits(lanes[np.broadcast_to(own, len(lanes))], lanes) & mask
-        there, how = self.bits(lanes, lanes) & mask, self.function.body[pc].parts[-2]
+        there, how = self.bits(lanes, lanes) & mask, self.kernel.body[pc].parts[-2]
         return [{"all": yes == there, "any": yes != 0}.get(how, yes)]
 
     def shuffle(self, pc: int, lanes: Lanes, *given: Any) -> tuple[Any, Any]:
@@ -259,7 +258,7 @@ class Machine:
 
         The low bits of `clamp` bound the lane; bits 8 to 12 cut the warp in segments.
         """
-        mode, lane = self.function.body[pc].parts[2], self.lane[lanes]
+        mode, lane = self.kernel.body[pc].parts[2], self.lane[lanes]
         value, by, clamp, mask = given
         segment, by = clamp >> 8 & 31, (by & 31).astype(np.int64)
         last = (lane & segment) | (clamp & ~segment & 31)
@@ -270,13 +269,13 @@ class Machine:
         alone = (self.bits(lanes, lanes) & mask) >> goal & 1 == 0
         if alone.any():
             asks = self.where(pc, lanes[np.argmax(alone)])
-            says = "asks a thread that does not take part"
-            raise errors.DivergentBarrierError(f"{asks} {says}")
+            raise errors.DivergentBarrierError(f"{asks} asks a lane that takes no part")
         found = np.searchsorted(lanes, lanes - lane + goal)
         taken = np.broadcast_to(value, len(lanes))[found]
-        if self.observe:
-            places = [("warp", "lane", int(other)) for other in goal]
-            self.observe(pc, "takes", lanes, places, taken[:, None])
+        if self.requests is not None:
+            line, kind = self.kernel.body[pc].line, "takes"
+            places = [("warp", "lane", number) for number in goal.tolist()]
+            self.requests.append(Request(line, kind, lanes, places, taken[:, None]))
         return taken, valid
 
 
@@ -286,17 +285,14 @@ def regroup(dtype: Any, lanes: Lanes, *parts: Any) -> Any:
     return list(np.stack(columns, axis=1).view(dtype).T)
 
 
-BARRIER = dict.fromkeys(("bar", "barrier", "bar.warp"), Machine.barrier)
-FENCE = dict.fromkeys(("membar", "fence.acq_rel"), lambda *_: None)
-VOTE = dict.fromkeys(("vote.sync.all", "vote.sync.any"), Machine.vote)
-SHUFFLE = {f"shfl.sync.{m}": Machine.shuffle for m in ("up", "down", "bfly", "idx")}
 enter("T>AT", NUMBERS, {"ld": Machine.access, "atom": Machine.access}, MODIFIERS, True)
 enter(">AT", NUMBERS, {"st": Machine.access, "red": Machine.access}, MODIFIERS, True)
 enter(">U", "bra uni", {"bra": Machine.branch}, "", True)
 enter(">", "ret exit uni", {"ret": Machine.leave, "exit": Machine.leave}, "", True)
-enter(">U", "sync", BARRIER, "", True)
+enter(">U", "sync", {"bar": Machine.barrier, "barrier": Machine.barrier}, "warp", True)
+FENCE = dict.fromkeys(("membar", "fence.acq_rel"), lambda *_: None)
 enter(">", "cta gl gpu sys", FENCE, "", True)
-enter("P>PU", "pred", VOTE, "", True)
-BALLOT = dict.fromkeys(("vote.sync.ballot", "activemask"), Machine.vote)
-enter("U>PU", "b32", BALLOT, "", True)
-enter("TP>TUUU", "b32", SHUFFLE, "", True)
+VOTE = {"vote.sync": Machine.vote, "activemask": Machine.vote}
+enter("P>PU", "pred", VOTE, "all any", True)
+enter("U>PU", "b32", VOTE, "ballot", True)
+enter("TP>TUUU", "b32", {"shfl.sync": Machine.shuffle}, "up down bfly idx", True)

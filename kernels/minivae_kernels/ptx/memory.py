@@ -19,15 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minivae_kernels.ptx import errors
-from minivae_kernels.ptx.parse import SPACES, Variable
+from minivae_kernels.ptx.parse import ALL, BLOCK, SPACES, THREAD, WARP, Variable
 
 Lanes = NDArray[np.intp]  # threads, numbered through the launch, ascending
 
 KIND, PAGE, SECTOR = 1 << 30, 256, 32  # bytes
-POISON = 0xFF  # of what nobody has written: floats of these bytes are NaN
-KINDS = ["reads", "writes", "updates"]  # of accesses; an update is atomic
-CLASHES = {"reads": ["writes", "updates"], "updates": ["writes", "reads"]}
-CLASHES["writes"] = ["writes", "reads", "updates"]
+POISON = np.uint8(0xFF)  # of what nobody has written: floats of these bytes are NaN
+MOVES = {"reads": [0], "writes": [1], "updates": [0, 1]}  # bytes: read, written
+LOOKS = {"reads": ["writes", "updates", None], "updates": ["writes", "reads", None]}
+LOOKS["writes"] = ["writes", "reads", "updates", None, "writes"]
+"""What an access of each kind may race with; then it is entered itself.
+
+An update is atomic. Threads that write in one access may race among themselves.
+"""
 LOW, HIGH, STEP, TIMES = 0, 1, 2, slice(3, 5)
 """The rows of a log: who touched a word since it was last synchronised, in one manner.
 
@@ -43,31 +47,32 @@ class Access(NamedTuple):
     kind: str  # "reads", "writes" or "updates"
     size: int  # bytes a thread
     step: int  # the number of the instruction
-    space: str  # where the addresses are; anywhere if it is empty
-    addresses: Any
     lanes: Lanes
+    cells: Any  # numbers of pieces of this size in the arena
+    owner: Any  # the number of the region that it is in or past
+    offset: Any  # in that
 
 
 class Memory:
-    """The arena and the regions in it; `teams` are the block and warp of each thread.
+    """The arena and the regions in it.
 
-    `where(step, thread)` says who did what, for messages.
+    `teams` are the numbers of what each thread is in: the launch, its block, its
+    warp, and its own. `where(step, thread)` says who did what, for messages.
     """
 
     def __init__(self, teams: NDArray[np.intp], detect: bool, where: Any) -> None:
-        self.teams, self.detect, self.where, self.sectors = teams, detect, where, 0
-        self.clocks = np.zeros(teams.shape, np.int32)  # barriers of block and warp
-        everyone = np.arange(teams.shape[1])
-        self.copies = np.stack([0 * everyone, teams[0], everyone])  # by kind of memory
+        self.teams, self.detect, self.where = teams, detect, where
+        self.clocks = np.zeros((2, teams.shape[1]), np.int32)  # barriers of each
+        self.moved, self.sectors = np.zeros(2, int), 0  # bytes of global memory, pieces
         self.regions, self.end = [Variable("", 0, "", "nothing", 0)], PAGE
 
     def add(self, v: Variable) -> NDArray[np.int64]:
         """Make room for a variable; return its address for each thread."""
-        copies = self.copies[v.copies]
+        copies = self.teams[v.copies]
         v.start = v.copies * KIND + self.end + v.align
         v.stride = -(-(v.align + v.size) // PAGE) * PAGE + PAGE
         self.end += v.stride * int(copies[-1] + 1)
-        v.known &= v.space != "shared"
+        v.known &= v.copies == ALL
         self.regions.append(v)
         return v.start + v.stride * copies
 
@@ -76,64 +81,61 @@ class Memory:
         if self.end > KIND:
             raise errors.PtxError(f"{self.end} bytes of memory are more than {KIND}")
         self.word, words = word, self.end // word * self.detect
-        self.logs = {kind: np.zeros((5, words), np.int32) for kind in CLASHES}
-        self.written, arena = np.zeros(words, bool), np.full(self.end, POISON, np.uint8)
-        self.views = {width: arena.view(f"u{width}") for width in (1, 2, 4, 8)}
+        self.logs = {kind: np.zeros((5, words), np.int32) for kind in MOVES}
+        self.arena, self.written = np.full(self.end, POISON), np.zeros(words, bool)
         regions = self.regions = sorted(self.regions, key=lambda v: v.start)
         for v in regions:
             content, at = np.frombuffer(v.content, np.uint8), v.start % KIND
-            arena[at : at + len(content)] = content
+            self.arena[at : at + len(content)] = content
             self.written[at // word : -(-(at + v.size) // word)] = v.known
         self.rows = np.array([(v.start, v.stride, v.copies, v.size) for v in regions]).T
         spaces = np.array([v.space for v in regions])
         self.within = {name: spaces == name for name in SPACES} | {"": spaces != "none"}
         self.writable = np.array([v.writable for v in regions])
-        self.traffic = np.zeros((len(KINDS), len(regions)), np.int64)
 
-    def locate(self, addresses: Any, lanes: Lanes) -> tuple[Any, Any]:
-        """Return the number of the region an address is in or past, and the offset."""
-        found = np.searchsorted(self.rows[0], addresses, side="right") - 1
-        start, stride, copies, _ = self.rows[:, found]
-        return found, addresses - start - stride * self.copies[copies, lanes]
-
-    def named(self, access: Access) -> list[tuple[str, str, int]]:
-        """Return where accesses are: space, variable, and byte in it."""
-        places = zip(*self.locate(access.addresses, access.lanes), strict=True)
-        named = ((self.regions[number], int(offset)) for number, offset in places)
-        return [(v.space, v.name, offset) for v, offset in named]
-
-    def touch(self, access: Access) -> Any:
-        """Check and count the accesses of some threads; return their places."""
-        kind, size, _, space, addresses, lanes = access
-        odd = addresses % size != 0
+    def touch(
+        self, kind: str, size: int, step: int, space: str, where: Any, lanes: Lanes
+    ) -> Access:
+        """Check and count what some threads do at addresses in a space, "" for any."""
+        ends = [where.min(), where.max()]
+        first, last = np.searchsorted(self.rows[0], ends, "right")
+        many = where if first < last else ends[0]  # one region is found much faster
+        found = np.searchsorted(self.rows[0], many, "right") - 1
+        start, stride, copies, room = self.rows[:, found]
+        offset = where - start - stride * self.teams[copies, lanes]
+        owner, cells = np.broadcast_to(found, offset.shape), (where & KIND - 1) // size
+        access = Access(kind, size, step, lanes, cells, owner, offset)
+        odd = where & size - 1 != 0
         self.check(errors.MisalignedError, access, odd, f"it is no multiple of {size}")
-        owner, offset = self.locate(addresses, lanes)
         able = self.within[space] & (self.writable | (kind == "reads"))
-        bad = ~able[owner] | (offset < 0) | (offset + size > self.rows[3, owner])
+        bad = ~able[owner] | (offset < 0) | (offset + size > room)
         self.check(errors.OutOfBoundsError, access, bad, "out of bounds, or read-only")
-        count = np.bincount(owner, minlength=len(self.regions))
-        self.traffic[KINDS.index(kind)] += size * count
         if (out := self.within["global"][owner]).any():
-            request = self.teams[1, lanes[out]] << 40 | addresses[out] // SECTOR
+            self.moved[MOVES[kind]] += size * np.count_nonzero(out)
+            request = self.teams[WARP, lanes[out]] << 40 | where[out] // SECTOR
             if (steps := np.diff(request)).min(initial=0) < 0:
                 steps = np.diff(np.sort(request))
             self.sectors += 1 + int(np.count_nonzero(steps))
         if self.detect and space != "param":
             self.look(access)
-        return addresses % KIND
+        return access
+
+    def named(self, access: Access) -> list[tuple[str, str, int]]:
+        """Return where accesses are: space, variable, and byte in it."""
+        pairs = zip(access.owner, access.offset.tolist(), strict=True)
+        return [(self.regions[k].space, self.regions[k].name, at) for k, at in pairs]
 
     def look(self, access: Access) -> None:
         """Look for reads of what nobody wrote, and for races."""
         kind, count = access.kind, -(-access.size // self.word)
-        first = access.addresses % KIND // self.word
-        words = (first[:, None] + np.arange(count)).ravel()
+        first = access.cells[:, None] * access.size // self.word
+        words = (first + np.arange(count)).ravel()
         now = np.repeat(access.lanes, count)
-        if kind != "writes":
-            bad = ~self.written[words].reshape(-1, count).all(1)
-            self.check(errors.UninitialisedError, access, bad, "nobody has written it")
+        known = self.written.take(words).reshape(-1, count).all(1) | (kind == "writes")
+        self.check(errors.UninitialisedError, access, ~known, "nobody has written it")
         self.written[words] = True
-        for other in (*CLASHES[kind], None, *CLASHES[kind][:1]):
-            if other is None:  # then: the threads of this access among themselves
+        for other in LOOKS[kind]:
+            if other is None:
                 self.record(kind, words, now, access.step)
             elif (met := self.unordered(other, words, now)).any():
                 at = int(np.argmax(met > 0))
@@ -144,30 +146,29 @@ class Memory:
 
     def unordered(self, kind: str, words: Any, now: Lanes) -> Any:
         """Return per access a thread, from 1, that it may meet there; 0 if none."""
-        low, high, _, *times = self.logs[kind][:, words]
-        if not low.any():
-            return low
-        since = times < self.clocks[:, now]  # a barrier of block, of warp
-        then = np.stack([low, high])
-        together = self.teams[:, then - 1] == self.teams[:, None, now]
+        log, teams = self.logs[kind], self.teams[BLOCK:THREAD]
+        then = log[: HIGH + 1].take(words, 1)  # much faster than by an index
+        if not then.any():
+            return then[LOW]
+        since = log[TIMES].take(words, 1) < self.clocks.take(now, 1)
+        together = teams.take(then - 1, 1) == teams.take(now, 1)[:, None]
         met = (then != now + 1) & ~(together & since[:, None]).any(0)
         return (then * met).max(0)
 
     def record(self, kind: str, words: Any, now: Lanes, step: int) -> None:
         """Enter accesses by ascending threads; forget those that came before them."""
         log, me, fresh = self.logs[kind], now + 1, self.unordered(kind, words, now) == 0
-        low = np.where(fresh, me, np.minimum(me, log[LOW, words]))
-        high = np.where(fresh, me, np.maximum(me, log[HIGH, words]))
+        low = np.where(fresh, me, np.minimum(me, log[LOW].take(words)))
+        high = np.where(fresh, me, np.maximum(me, log[HIGH].take(words)))
         log[LOW, words[::-1]] = low[::-1]  # of equal words the last entry stays
         log[HIGH, words], log[STEP, words] = high, step
-        log[TIMES, words] = self.clocks[:, now]
+        log[TIMES, words] = self.clocks.take(now, 1)
 
     def check(self, error: Any, access: Access, bad: Any, says: str) -> None:
         """Raise an error about the first thread that is `bad`, if any is."""
         if bad.any():
             at = int(np.argmax(bad))
-            lane, does = access.lanes[at], f"{access.kind} {access.size} bytes"
-            number, offset = self.locate(access.addresses[at], lane)
-            near = self.regions[number]
+            near, offset = self.regions[access.owner[at]], access.offset[at]
+            who = f"{self.where(access.step, access.lanes[at])} {access.kind}"
             place = f"byte {offset} of {near.space} {near.name} ({near.size} bytes)"
-            raise error(f"{self.where(access.step, lane)} {does} at {place}: {says}")
+            raise error(f"{who} {access.size} bytes at {place}: {says}")

@@ -34,10 +34,7 @@ BITS, WORDS, FLOATS = "b16 b32 b64", "b32 b64", "f32 f64"
 SIGNED, INTEGERS = "s16 s32 s64", "s16 s32 s64 u16 u32 u64"
 NARROW, LOGIC, ANY = "s16 u16 s32 u32", f"{BITS} pred", f"{INTEGERS} {BITS} {FLOATS}"
 WHOLE = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
-TOWARD: dict[str, tuple[float, Function]]
-TOWARD = {"rm": (-np.inf, operator.gt), "rp": (np.inf, operator.lt)}
-TOWARD["rz"] = 0.0, lambda near, x: np.abs(near) > np.abs(x)
-"""Rounding mode -> where to step from the nearest number, if it lies past the value."""
+TOWARD = {"rm": -np.inf, "rp": np.inf, "rz": 0.0}  # other modes, and where they round
 
 
 class Row(NamedTuple):
@@ -98,14 +95,14 @@ def finished(x: Any, dtype: Any, how: list[str]) -> Any:
     Floats that become integers are clipped; a NaN gives 0, or in float64 and on its way
     to 64 bits the highest bit alone.
     """
-    for mode in WHOLE.keys() & how:
+    for mode in filter(WHOLE.__contains__, how):
         x = WHOLE[mode](x)
     if dtype.kind == "f":
         exact = x if x.dtype.kind == "f" else x.astype(np.longdouble)
-        x = exact.astype(dtype)
-        for mode in TOWARD.keys() & how:
-            goal, past = TOWARD[mode]
-            x = np.where(past(x, exact), np.nextafter(x, dtype.type(goal)), x)
+        x = exact.astype(dtype, copy=False)
+        for mode in filter(TOWARD.__contains__, how):
+            past = np.sign(x - exact) * np.sign(x - TOWARD[mode]) > 0
+            x = np.where(past, np.nextafter(x, TOWARD[mode]), x)
         x = np.fmin(np.fmax(x, 0), 1) if "sat" in how else x  # NaN -> 0
         return flushed(x) if "ftz" in how else x
     if x.dtype.kind == "f" or (x.dtype != dtype and "sat" in how):
@@ -201,6 +198,20 @@ enter("P>TT", FLOATS, {"setp.num": lambda a, b: (a == a) & (b == b)}, "ftz")
 enter("P>TT", FLOATS, {"setp.nan": lambda a, b: (a != a) | (b != b)}, "ftz")
 
 
+def gross(a: Any) -> Any:
+    """Return 1 / a in float64 to some 20 bits: of upper words, subnormals being 0."""
+    return coarse(1 / coarse(a))
+
+
+def coarse(x: Any) -> Any:
+    """Return float64 values without their lower words and subnormal numbers."""
+    high = (x.view(np.uint64) & np.uint64(0xFFFFFFFF00000000)).view(np.float64)
+    return np.where(np.abs(high) < 2.0**-1022, high * 0, high)
+
+
+enter("T>T", "f64", {"rcp.approx": gross}, "ftz")
+
+
 # Approximations and the bounds of their errors
 
 
@@ -214,17 +225,15 @@ def one_turn(y: Any, x: Any) -> Any:
     return np.where(np.abs(x) <= 2 * np.pi, 2**-20.5, 2**-14.7)
 
 
-def approximate(names: str, true: Function, error: Function, signature: str) -> None:
+def approximate(signature: str, true: Mapping[str, Function], error: Function) -> None:
     """Enter instructions that may be wrong by a bound, of |y| and x."""
-    enter(signature, "f32", dict.fromkeys(names.split(), true), "ftz", False, error)
+    enter(signature, "f32", true, "ftz", False, error)
 
 
-approximate("rcp.approx", np.reciprocal, relative(23), "T>T")
-approximate("sqrt.approx", np.sqrt, relative(23), "T>T")
-approximate("rsqrt.approx", lambda x: x**-0.5, relative(22.9), "T>T")
-approximate("ex2.approx", np.exp2, relative(22), "T>T")
-approximate("tanh.approx", np.tanh, relative(11), "T>T")
-approximate("lg2.approx", np.log2, lambda y, x: np.fmax(y, 1) * 2**-22, "T>T")
-approximate("sin.approx", np.sin, one_turn, "T>T")
-approximate("cos.approx", np.cos, one_turn, "T>T")
-approximate("div.approx div.full", np.divide, relative(22), "T>TT")
+approximate("T>T", {"rcp.approx": np.reciprocal, "sqrt.approx": np.sqrt}, relative(23))
+approximate("T>T", {"rsqrt.approx": lambda x: x**-0.5}, relative(22.9))
+approximate("T>T", {"ex2.approx": np.exp2}, relative(22))
+approximate("T>T", {"tanh.approx": np.tanh}, relative(11))
+approximate("T>T", {"lg2.approx": np.log2}, lambda y, x: np.fmax(y, 1) * 2**-22)
+approximate("T>T", {"sin.approx": np.sin, "cos.approx": np.cos}, one_turn)
+approximate("T>TT", {"div.approx": np.divide, "div.full": np.divide}, relative(22))

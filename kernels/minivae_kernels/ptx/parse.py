@@ -21,7 +21,7 @@ SIZES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2}
 SIZES |= {f"{letter}{8 * size}": size for letter in "busf" for size in (4, 8)}
 """The bytes of each type of number."""
 
-ALL, BLOCK, THREAD = 0, 1, 2  # whose a variable is: each of these has a copy of its own
+ALL, BLOCK, WARP, THREAD = range(4)  # whose a variable is
 SPACES = {"global": ALL, "const": ALL, "shared": BLOCK}
 SPACES |= {"param": THREAD, "local": THREAD}
 
@@ -36,11 +36,11 @@ VARIABLE = re.compile(
     r"([\w$%]+) ?(?:\[(\d*)\])? ?(?:=(.*))?$"
 )
 INSTRUCTION = re.compile(r"(?:@(!?[\w$%.]+)\s+)?([a-z][\w.:]*)\s*([^;]*)$")
-OPERAND = re.compile(r"\s*((?:\{[^}]*\}|\[[^\]]*\]|[^,{\[])+)")
+OPERAND = re.compile(r"[^][{}|, ]+")
 REGISTERS = re.compile(r"([\w$%]+)(?:<(\d+)>)?")  # %r<9> or %x
 LOCATION = re.compile(r"\.loc\s+(\d+)\s+([1-9]\d*)[^\n;]*;?")
 NAME = re.compile(r"[%$_a-zA-Z][\w$.]*")
-Functions = dict[str, "Function"]
+RETURN = re.compile(r"(?<!\S)ret(\.uni)?\s*$")
 Scope = ChainMap[str, str]  # name -> what it stands for; "" -> the ending of new names
 
 
@@ -49,6 +49,7 @@ class Instruction(NamedTuple):
 
     parts: list[str]  # the opcode, its modifiers and type: ["ld", "global", "f32"]
     operands: list[str]
+    width: int  # how many make up the first operand: four of a vector of four
     guard: str  # the predicate that says who takes part, such as "!%p1"
     line: str  # "file.cu:12", where the PTX says so
     text: str
@@ -72,8 +73,8 @@ class Variable:
 
 
 @dataclass
-class Function:
-    """A function, or the module around all: read only if it is a kernel."""
+class Kernel:
+    """A kernel, or a function that it may call: that stays text."""
 
     kind: str  # "entry" or "func"
     name: str
@@ -81,7 +82,6 @@ class Function:
     pieces: list[str] = field(default_factory=list)
     registers: set[str] = field(default_factory=set)
     variables: list[Variable] = field(default_factory=list)
-    draft: list[tuple[Scope, str, str]] = field(default_factory=list)
     body: list[Instruction] = field(default_factory=list)
 
 
@@ -111,69 +111,74 @@ def instruction(names: Scope, line: str, text: str) -> Instruction:
         raise PtxError(f"this is not PTX: `{text:.60}`")
     guard, opcode, rest = parts.groups("")
     words = [word for word in opcode.split(".") if ":" not in word]
-    operands = [found[1].strip() for found in OPERAND.finditer(rest)]
-    return Instruction(words, operands, guard, line, text)
+    first = re.split(r",(?![^{]*\})", rest)[0]
+    operands, width = OPERAND.findall(rest), len(OPERAND.findall(first))
+    return Instruction(words, operands, width, guard, line, text)
 
 
-def parse(text: str) -> list[Function]:
-    """Read the kernels of a module; raises `PtxError` where it is not PTX."""
+def load(text: str) -> dict[str, Kernel]:
+    """Return the kernels of a PTX text by name; raises `PtxError` if it is none."""
     text = IGNORED.sub(lambda found: found[1] or " ", text)
     files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]*)"', text))
     text = LOCATION.sub(lambda at: f".loc {files.get(at[1], '?')}:{at[2]}\n", text)
-    module, functions, depth = Function("", "", []), Functions(), 0
+    outside, functions, depth = list[str](), dict[str, Kernel](), 0
     for piece in PIECE.findall(text):
         depth += (piece == "{") - (piece == "}")
         if head := FUNCTION.search(piece):
             kind, results, name, params = head.groups("")
             formal = [*map(variable, re.findall(r"\.param[^,)]*", results + params))]
-            functions[name] = Function(kind, name, formal)
+            functions[name] = Kernel(kind, name, formal)
         else:
-            (functions[name] if depth > (piece == "{") else module).pieces.append(piece)
+            within = functions[name].pieces if depth > (piece == "{") else outside
+            within.append(piece)
     if depth or not functions:
         raise PtxError("this is not PTX, or it ends early")
     kernels = [f for f in functions.values() if f.kind == "entry"]
-    read(module, module, functions, Scope({"": ""}))
-    for f in kernels:
-        read(f, f, functions, Scope({"": ""}))
-        f.body = [instruction(*each) for each in (*f.draft, (Scope(), "", "ret"))]
-        f.variables += module.variables
-    return kernels
+    return {f.name: read(f, [*outside, *f.pieces, "ret"], functions) for f in kernels}
 
 
-def read(into: Function, given: Function, functions: Functions, scope: Scope) -> None:
-    """Read the declarations and instructions of a function into a kernel.
+def read(f: Kernel, pieces: list[str], functions: dict[str, Kernel]) -> Kernel:
+    """Read the declarations and instructions of a kernel.
 
-    An inner block has names of its own. A function without a body stays a call, which
-    fails by its name if it is reached.
+    An inner block has names of its own. A call is such a block too: the body of the
+    function, `ret` being a jump to its end. A function without a body stays a call,
+    which fails by its name if it is reached.
     """
-    scopes, line = [scope], ""
-    for text in (" ".join(piece.split()) for piece in given.pieces):
-        scope, call, here = scopes[-1], CALL.match(text), len(into.draft)
-        inner = f"{scope['']}.{here}"
+    scopes, line, draft = [Scope({"": ""})], "", list[tuple[Scope, str, str]]()
+    pieces.reverse()
+    while pieces:
+        text = " ".join(pieces.pop().split())
+        scope, call, here = scopes[-1], CALL.match(text), str(len(draft))
+        called = functions.get(call[2]) if call and call[2] not in scope else None
+        inner = {"": f"{scope['']}.{here}"}
         if text == "{":
-            scopes.append(scope.new_child({"": inner}))
+            scopes.append(scope.new_child(inner))
         elif text == "}":
             scopes.pop()
         elif text[-1] == ":":
-            scope[text[:-1]] = str(here)
+            scope[text[:-1]] = here
         elif text.startswith(".reg"):
             for base, count in REGISTERS.findall(text.split(None, 2)[2]):
                 numbers = range(int(count)) if count else [""]
-                into.registers |= {own(scope, f"{base}{number}") for number in numbers}
+                f.registers |= {own(scope, f"{base}{number}") for number in numbers}
         elif text.startswith(".loc "):
             line = text.removeprefix(".loc ") if ":" in text else line
         elif text[0] == "." and not re.match(IDLE, text):
-            into.variables.append(v := variable(text))
+            f.variables.append(v := variable(text))
             v.name = own(scope, v.name)
-        elif call and (called := functions.get(call[2])) and called.pieces:
+        elif call and called and called.pieces:
             actual = re.findall(r"[\w$]+", "".join(call.groups("")[::2]))
             pairs = zip(called.params, actual, strict=True)
-            names = Scope({v.name: scope[name] for v, name in pairs} | {"": inner})
-            others = {name: f for name, f in functions.items() if f is not called}
-            read(into, called, others, names)
-            names |= dict.fromkeys(("ret", "ret.uni"), f"bra {len(into.draft)}")
+            names = {v.name: scope[name] for v, name in pairs} | {call[2]: call[2]}
+            scopes.append(scope.new_child(names | inner))
+            body = [RETURN.sub("bra RETURN", piece) for piece in called.pieces]
+            pieces += ["}", "RETURN:", *reversed(body)]
         elif text[0] != ".":
-            into.draft.append((scope, line, text))
+            draft.append((scope, line, text))
+    f.body = [instruction(*each) for each in draft]
+    used = {*NAME.findall(str([step.operands for step in f.body]))}
+    f.variables = [v for v in f.variables if v.name in used]
+    return f
 
 
 def own(scope: Scope, name: str) -> str:

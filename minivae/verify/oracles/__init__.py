@@ -45,7 +45,7 @@ TOO_LARGE = {
     "metamorphic": "decodes hundreds of draws, each by launches of its own",
     "linear_ae": "trains for 1,500 steps",
     "linear_vae": "trains for 1,000 steps and 200 for each latent",
-    "rate_distortion": "trains four models for 1,500 steps each",
+    "rate_distortion": "trains four models for 1,000 steps each",
     "em": "takes 400 steps of inference for each image",
     "ordering": "decodes 500 draws of 400 images",
     "quadrature": "trains, and decodes a grid of 40,000 codes",

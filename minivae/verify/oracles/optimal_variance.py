@@ -2,7 +2,8 @@
 
     s2* = E |x − x̂|² / D,  then  −ELBO = D/2 (1 + log 2π s2*) + KL
 
-so that minimising the logarithm of the mean squared error is the same problem. Source:
+so that minimising the logarithm of the mean squared error is the same problem. It holds
+for any images; 100 digits are few enough for the interpreter of PTX too. Source:
 Rybkin, Daniilidis & Levine 2021 (sigma-VAE), section 4.
 """
 
@@ -20,6 +21,8 @@ from minivae.random import Noise, Stream
 from minivae.tensor import Parameter
 from minivae.verify.exact import Spectrum, digits
 from minivae.verify.linear import at_the_posterior, expected_terms, images
+
+IMAGES = 100
 
 
 def claims(latent: int = 5) -> Iterator[Claim]:
@@ -52,8 +55,10 @@ def claims(latent: int = 5) -> Iterator[Claim]:
         1e-12,
         "½ (D − Σ (x − x̂)² / s2) = 0",
     )
-    known = Spectrum.of(digits()).best(latent)
-    recon, kl = expected_terms(at_the_posterior("vae", known), images(digits()))
+    some = digits()[:IMAGES]
+    some = some - some.mean(axis=0)
+    known = Spectrum.of(some).best(latent)
+    recon, kl = expected_terms(at_the_posterior("vae", known), images(some))
     D = len(known.W)
     yield Claim.equal(
         "optimal_variance/a whole VAE",
