@@ -8,14 +8,20 @@ from pathlib import Path
 from minivae.errors import UserError
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or all of the new."""
+def write(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Write a file so that a reader sees the old content or all of the new.
+
+    The old file, if there is one, goes to `keep`: after the new one is on the disk, and
+    just before it takes its place.
+    """
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from stops import (
     CONFIG,
     LAST,
     METRICS,
+    PREVIOUS,
     Killed,
     after_step,
     files,
@@ -187,6 +188,7 @@ def test_a_broken_or_foreign_state_is_refused(
 ) -> None:
     breaking, words = BROKEN[fault]
     stopped(6, tmp_path, lambda: start(tmp_path))
+    (tmp_path / PREVIOUS).unlink()  # with it, what is only damaged would be mended
     breaking(tmp_path)
     if fault == "a folder":
         with pytest.raises(UserError, match=words):
