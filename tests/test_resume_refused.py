@@ -141,7 +141,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no metadata": (metadata(None), "was not written by minivae"),
     "other metadata": (metadata({"format": "pt"}), "was not written by minivae"),
     "no JSON": (metadata({"minivae": "{"}), "was not written by minivae"),
-    "another JSON": (metadata({"minivae": "[1]"}), "not the state of a run: no 'epoch"),
+    "another JSON": (metadata({"minivae": "[1]"}), "is damaged: its SHA-256"),
     "bfloat16": (bfloat16, "that NumPy can hold"),
     "another name": (
         foreign(lambda t, r: t.update(x=t.pop(W))),

@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 
 from minivae.cli import (
+    beta,
     check,
     data,
     em,
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "verify": verify.verify,
     "museum": verify.museum,
     "em": em.em,
+    "beta": beta.beta,
     "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,

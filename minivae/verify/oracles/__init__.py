@@ -30,6 +30,7 @@ NAMES = (
     "quadrature",
     "enumeration",
     "surgery",
+    "disentanglement",
 )
 
 TOO_LARGE = {
