@@ -201,11 +201,10 @@ def _rest(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     return rest if isinstance(rest, dict) else {}
 
 
-def _check_digest(
-    path: Path, found: Mapping[str, Array], rest: Mapping[str, Any]
-) -> None:
-    others = {name: value for name, value in rest.items() if name != "sha256"}
-    if rest.get("sha256") != _digest(found, others):
+def _check_digest(path: Path, found: Mapping[str, Array], rest: dict[str, Any]) -> None:
+    """Take the SHA-256 out of the rest, and hold it against what is there."""
+    told = rest.pop("sha256", None)
+    if told != _digest(found, rest):
         raise DamagedError(
             f"{path} is damaged: its SHA-256 is not that of what was written"
         )

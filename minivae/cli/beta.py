@@ -30,8 +30,8 @@ def beta(
 
     from minivae import backend
     from minivae.beta import BETAS, run
-    from minivae.checkpoint import write
     from minivae.errors import UserError
+    from minivae.files import write
     from minivae.page.beta import page
     from minivae.page.beta_words import findings
 
