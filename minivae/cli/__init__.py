@@ -21,6 +21,7 @@ from minivae.cli import (
     kernels,
     pictures,
     step,
+    sweep,
     train,
     verify,
 )
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "museum": verify.museum,
     "em": em.em,
     "beta": beta.beta,
+    "sweep": sweep.sweep,
     "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,
