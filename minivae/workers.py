@@ -26,7 +26,7 @@ from minivae.errors import UserError
 from minivae.sweep import Outcome, Pool, Task, Work
 
 MOST_DEATHS = 5  # in a row, with nothing saved in between
-PRELOADED = ["minivae.cli.train", "minivae.train", "minivae.evaluate", "safetensors"]
+PRELOADED = ["minivae.cli.sweep", "minivae.evaluate", "safetensors", "sklearn.datasets"]
 PATIENCE = 20.0  # seconds that a worker has to save, and a scheduler to answer
 
 
@@ -198,7 +198,9 @@ def _by_dask(
         return future
 
     try:
-        ended = distributed.as_completed([give(task) for task in tasks])
+        ended = distributed.as_completed(
+            [give(task) for task in tasks], loop=client.loop
+        )
         for future in ended:
             task, attempt = given[future.key]
             failure = ""

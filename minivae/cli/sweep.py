@@ -52,13 +52,13 @@ def _sweep(
     axes = read_grid(grid)
     if scheduler is None:
         workers, threads = sweeps.shared_out(workers, threads)
+    places = sweeps.combinations(axes)
     base = _absolute(base)
     _check(axes, base)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}") from error
-    places = sweeps.combinations(axes)
     sweep = sweeps.Sweep.open(out.resolve(), base, places, threads or 1)
     pool = (
         pools.on_this_machine(workers or 1)
@@ -154,7 +154,7 @@ def _absolute(base: dict[str, Any]) -> dict[str, Any]:
 def _check(axes: dict[str, list[Value]], base: dict[str, Any]) -> None:
     """Build a model for each value of each axis; raises `UserError` for what fails."""
     first = {name: values[0] for name, values in axes.items()}
-    for name, values in axes.items() or [("seed", [base["seed"]])]:
+    for name, values in axes.items():
         for value in values:
             options = base | first | {name: value, "threads": None}
             prepared(options, _data(str(options["data"]), options["data_dir"]))
