@@ -32,7 +32,9 @@ def page(sweep: Sweep, groups: Sequence[Group]) -> str:
         kit.paragraph(lead, "lead"),
         kit.section("Metrics", *_metrics(sweep, groups)),
         *_rate_distortion(sweep, groups),
-        kit.section("Numbers", kit.table("Mean ± deviation over seeds", head, rows)),
+        kit.section(
+            "Numbers", kit.table("Mean ± deviation over seeds", head, rows, "figures")
+        ),
         kit.section("Options", _options(sweep)),
         f"<footer>Made by minivae {importlib.metadata.version('minivae')}. This page "
         "is one file: it fetches nothing and runs nothing.</footer>",
@@ -130,7 +132,13 @@ def _metrics(sweep: Sweep, groups: Sequence[Group]) -> list[str]:
             text = f"{title} against {name or 'nothing'}: {_read_out(few)}"
             charts.append(
                 chart(
-                    few, title=title, x_name=name, y_name="", text=text, x_ticks=ticks
+                    few,
+                    title=title,
+                    x_name=name,
+                    y_name="",
+                    text=text,
+                    x_ticks=ticks,
+                    from_zero=False,
                 )
             )
     caption = f"The values of {name} stand at equal distances." if name else ""
@@ -154,10 +162,11 @@ def _rate_distortion(sweep: Sweep, groups: Sequence[Group]) -> list[str]:
     charts = [
         chart(
             few,
-            title="Rate and distortion",
+            title="recon, nats",
             x_name="KL, nats",
-            y_name="recon, nats",
+            y_name="",
             text=f"recon against KL: {_read_out(few)}",
+            from_zero=False,
         )
         for few in _some(series)
     ]
