@@ -35,7 +35,7 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.errors import UserError
-from minivae.files import write
+from minivae.files import parsed, write
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
@@ -193,7 +193,7 @@ def read_tensors(path: Path) -> dict[str, Array]:
 
 def _rest(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
-        rest = json.loads(metadata["minivae"])
+        rest = parsed(metadata["minivae"])
     except (KeyError, ValueError) as error:
         raise DamagedError(
             f"{path} was not written by minivae: its metadata has no JSON 'minivae'"
@@ -358,8 +358,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder} is not a run: it has no {CONFIG}")
     try:
-        config = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        config = parsed(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
     for group, keys in REQUIRED.items():
         held = config.get(group) if isinstance(config, dict) else None
@@ -377,10 +377,11 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run's metrics, one an epoch."""
     path = folder / METRICS
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        text = path.read_text(encoding="utf-8")
+        lines = [parsed(line) for line in text.splitlines()]
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a run: it has no {METRICS}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path} has a line that is not JSON: {error}") from error
     if not lines or not all(map(_is_of_an_epoch, lines)):
         raise UserError(f"{path} does not hold one object for each epoch")
@@ -390,5 +391,5 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def _is_of_an_epoch(line: Any) -> bool:
     try:
         return math.isfinite(line["validation"]["objective"] + line["epoch"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OverflowError):
         return False

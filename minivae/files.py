@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from minivae.errors import UserError
 
@@ -28,3 +30,11 @@ def write(path: Path, content: bytes, keep: Path | None = None) -> None:
         if isinstance(error, OSError):
             raise UserError(f"cannot write {path}: {error.strerror}") from error
         raise
+
+
+def parsed(text: str) -> Any:
+    """Return what JSON says; raises `ValueError` for whatever is none."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

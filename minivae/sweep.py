@@ -28,7 +28,7 @@ import numpy as np
 
 from minivae import checkpoint
 from minivae.errors import UserError
-from minivae.files import write
+from minivae.files import parsed, write
 
 MANIFEST, LEDGER, PAGE = "sweep.json", "ledger.json", "sweep.html"
 SEED = "seed"  # the axis over which means and deviations are taken
@@ -192,7 +192,7 @@ class Sweep:
     def read(cls, path: Path) -> Sweep:
         """Read the manifest of a sweep's folder; raises `UserError`."""
         try:
-            held = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            held = parsed((path / MANIFEST).read_text(encoding="utf-8"))
             base, axes, runs = held["base"], held["axes"], held["runs"]
             if not all(isinstance(base | place, dict) for place in runs.values()):
                 raise TypeError("a run has no place")
@@ -201,7 +201,13 @@ class Sweep:
             return cls(path, base, list(axes), int(held["threads"]), runs)
         except OSError as error:
             raise UserError(f"{path} is no sweep: it has no {MANIFEST}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             raise UserError(f"{path / MANIFEST} is not of a sweep: {error}") from error
 
     def tasks(self) -> list[Task]:
@@ -218,10 +224,10 @@ class Sweep:
         if not path.exists():
             return None
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
+            held = parsed(path.read_text(encoding="utf-8"))
             if not math.isfinite(held["objective"]):
                 raise ValueError("its objective is not finite")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise UserError(f"{path} is no ledger: {error}; remove it") from error
         return dict(held)
 

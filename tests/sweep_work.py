@@ -28,7 +28,7 @@ def finish(task: Task) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes whose parent this is."""
+    """The processes whose parent this is, the oldest first."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -36,8 +36,8 @@ def children(pid: int) -> list[int]:
         except OSError:
             continue  # it has ended
         if int(told[1]) == pid and told[0] != "Z":
-            found.append(int(path.parent.name))
-    return sorted(found)
+            found.append((int(told[19]), int(path.parent.name)))  # since when, pid
+    return [pid for _, pid in sorted(found)]
 
 
 def grandchildren(pid: int) -> list[int]:
