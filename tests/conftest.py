@@ -36,12 +36,12 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
         "Dask is not installed: pip install 'minivae[cluster]'",
         lambda: importlib.util.find_spec("distributed") is not None,
     ),
-    "cuda": ("no CUDA device", lambda: _has_cuda()),
+    "gpu": ("no CuPy, or no CUDA device", lambda: _has_gpu()),
 }
 """The optional parts: why a test of it is skipped, and whether it is here."""
 
 
-def _has_cuda() -> bool:
+def _has_gpu() -> bool:
     from minivae.backend import cuda_library
     from minivae.errors import UserError
 
@@ -64,10 +64,7 @@ def required() -> set[str]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    parts = [mark.args[0] for mark in item.iter_markers("needs")]
-    if item.get_closest_marker("gpu"):
-        parts.append("cuda")
-    for part in parts:
+    for part in _parts(item):
         reason, is_here = PARTS[part]
         if is_here():
             continue
@@ -76,8 +73,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+def _parts(item: pytest.Item) -> list[str]:
+    """The parts that a test needs; the marker gpu is one by itself."""
+    parts = [mark.args[0] for mark in item.iter_markers("needs")]
+    return [*parts, "gpu"] if item.get_closest_marker("gpu") else parts
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tested = {mark.args[0] for item in items for mark in item.iter_markers("needs")}
+    tested = {part for item in items for part in _parts(item)}
     if missing := required() - tested:
         raise pytest.UsageError(f"MINIVAE_REQUIRE: no test needs {sorted(missing)}")
 

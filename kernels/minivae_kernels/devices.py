@@ -148,6 +148,13 @@ def why_no_ptx() -> str | None:
     return why_no_nvrtc()
 
 
+def why_not_interpreted(rung: Any) -> str | None:
+    """Return why a rung's kernels cannot run in the interpreter here."""
+    if not rung.kernels:
+        return "has no kernels of its own"
+    return why_no_ptx() or (why_no_numba_cuda() if rung.language == "Numba" else None)
+
+
 @cache
 def why_no_cuda() -> str | None:
     """Return why there is no CUDA device to run on."""

@@ -57,6 +57,8 @@ def _flat(count: int, **numbers: Any) -> Callable[[tuple[int, int], Draw], Call]
 
 
 LAYER = (3, 8, 16, (14, 12), (4, 4), 2, 1)
+TINY = (1, 2, 3, (4, 4), (3, 3), 1, 1)  # to be looked at, number by number
+LOOKED_AT = (4, 4)  # the shape that stands for it
 GEOMETRIES = (
     (2, 3, 4, (9, 12), (2, 3), 2, 1),
     (2, 3, 68, (4, 5), (2, 1), 1, 1),  # more channels than a tile
@@ -73,12 +75,16 @@ GEOMETRIES = (
 def _conv(first: str, second: str, **options: Any) -> Callable[..., Call]:
     """Two of the relation's three arrays, maps with channels last; for some, a bias.
 
-    The geometry varies with the shape.
+    The geometry varies with the shape, or is given in its place.
     """
 
-    def make(shape: tuple[int, int], draw: Draw) -> Call:
-        number = sum(shape) // 3 % len(GEOMETRIES)
-        geometry = LAYER if shape == SHAPE else GEOMETRIES[number]
+    def make(shape: Any, draw: Draw) -> Call:
+        if len(shape) == len(LAYER):
+            number, geometry, shape = 0, shape, SHAPE
+        else:
+            number = sum(shape) // 3 % len(GEOMETRIES)
+            special = {SHAPE: LAYER, LOOKED_AT: TINY}
+            geometry = special.get(shape, GEOMETRIES[number])
         n, c, o, size, kernel, stride, padding = geometry
         n = n if all(shape) else 0
         small = (
@@ -123,7 +129,7 @@ SHAPES = {
     "logmeanexp": (64, 64),
 }
 ADAM = {"rate": 0.01, "beta1": 0.9, "beta2": 0.999, "root": 0.3, "eps": 0.01}
-CALLS: dict[str, Callable[[tuple[int, int], Draw], Call]] = {
+CALLS: dict[str, Callable[[Any, Draw], Call]] = {
     "philox.words": _philox,
     "philox.uniforms": _philox,
     "philox.normals": _philox,
@@ -170,13 +176,15 @@ class Draw:
 
 def example(
     name: str,
-    shape: tuple[int, int] | None = None,
+    shape: tuple[Any, ...] | None = None,
     dtype: DTypeLike = np.float32,
     *,
     rung: Rung | None = None,
     seed: int = 3,
 ) -> Call:
     """Return arguments and options of a call; `shape` is that of its first array.
+
+    For a convolution it may be a geometry, as in `GEOMETRIES`.
 
     Of the forms in which noise may come, all, or only the one that `rung` needs.
     """

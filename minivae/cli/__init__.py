@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 
 from minivae.cli import (
+    applications,
     beta,
     check,
     data,
@@ -35,6 +36,11 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reconstruct": pictures.reconstruct,
     "interpolate": pictures.interpolate,
     "traverse": pictures.traverse,
+    "manifold": pictures.manifold,
+    "embed": applications.embed,
+    "probe": applications.probe,
+    "cluster": applications.cluster,
+    "detect": applications.detect,
     "gradcheck": check.gradcheck,
     "verify": verify.verify,
     "museum": verify.museum,

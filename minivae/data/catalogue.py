@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ CLOTHES = (
 )
 CLASSES = {"fashion10k": CLOTHES, "fashion": CLOTHES}  # elsewhere a number says it
 SPRITES = {f"sprites{size}": size for size in SIDES}
-Parts = list[tuple[Array, ...]]  # of each split: images, labels, and perhaps classes
+Parts = list[tuple[Any, ...]]  # of each split: images, labels if any, perhaps classes
 
 
 class Place(NamedTuple):
@@ -83,9 +83,9 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     )
 
 
-def _split(source: str, *arrays: Array) -> Parts:
+def _split(source: str, images: Array, *others: Array | None) -> Parts:
     """Split images, and what goes with them, 8 : 1 : 1 by one fixed permutation."""
-    N = len(arrays[0])
+    N = len(images)
     if N < 10:
         raise UserError(
             f"{source}: {N} images are too few to split in three, 10 are needed"
@@ -93,7 +93,10 @@ def _split(source: str, *arrays: Array) -> Parts:
     order = np.random.default_rng(0).permutation(N)
     tenth = N // 10
     edges = (N - 2 * tenth, N - tenth)
-    return [tuple(a[part] for a in arrays) for part in np.split(order, edges)]
+    return [
+        (images[part], *(None if a is None else a[part] for a in others))
+        for part in np.split(order, edges)
+    ]
 
 
 def _fashion10k(data_dir: str | Path | None) -> Parts:
@@ -177,9 +180,8 @@ def _own_file(path: Path, mode: str) -> Dataset:
         return Dataset.from_parts(name, mode, parts, source, factors=held.factors)
     images, labels = read_numpy(path)
     images = as_images(images, str(path))
-    if labels is None:
-        labels = np.zeros(len(images), np.int64)
-    labels = check_labels(labels, len(images), str(path))
+    if labels is not None:
+        labels = check_labels(labels, len(images), str(path))
     parts = _split(str(path), images, labels)
     return Dataset.from_parts(path.stem, mode, parts, source)
 

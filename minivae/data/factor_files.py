@@ -41,7 +41,7 @@ class Factored(NamedTuple):
     """Images (N, C, H, W) with the classes (N, F) of their factors."""
 
     images: Array
-    labels: Array  # the shape, if that is a factor
+    labels: Array | None  # the shape, if that is a factor
     classes: Array
     factors: Factors
     share: str  # " (31,104 of 737,280)" if not all images were kept
@@ -83,7 +83,7 @@ def read_factored(path: Path, most: int = MOST) -> Factored | None:
     chosen = tuple(words[k] for k in varied)
     kinds = tuple(name for name in chosen if name in KINDS)
     factors = Factors(chosen, tuple(len(values) for values, _ in numbered), kinds)
-    shapes = own[:, chosen.index("shape")] if "shape" in chosen else 0 * rows
+    shapes = own[:, chosen.index("shape")] if "shape" in chosen else None
     share = f" ({len(rows):,} of {len(classes):,})" if len(rows) < len(classes) else ""
     return Factored(as_images(pixels, str(path)), shapes, own, factors, share)
 

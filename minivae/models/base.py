@@ -52,6 +52,7 @@ class Autoencoder(nn.Module, ABC):
 
     name: ClassVar[str]
     has_kl: ClassVar[bool]
+    noise_stream: ClassVar[Stream] = Stream.LATENT  # what the loss's noise is of
     beta: float = 1.0
     draws: int = 1  # of z for each image in the loss
 
@@ -87,6 +88,11 @@ class Autoencoder(nn.Module, ABC):
         self.encoder = self.stack.encoder(activation, dropout, noise)
         self.add_heads(noise)
         self.decoder = back.decoder(latent, activation, dropout, noise)
+        if dropout and not (self.hidden or back.hidden):
+            raise UserError(
+                f"dropout {dropout} has nothing to drop: it follows hidden linear "
+                "layers, and this model has none"
+            )
         if likelihood is not None:
             self.use_likelihood(likelihood)
         self.name_parameters()
@@ -166,6 +172,11 @@ class Autoencoder(nn.Module, ABC):
         """What training minimises, where that is not recon + beta KL."""
         return None
 
+    @property
+    def noise_in_words(self) -> str | None:
+        """What happens to an image in training before the model sees it."""
+        return None
+
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z), over the last axis; raises `UserError` where there is no prior."""
         raise UserError(f"{self.name} has no prior over codes")
@@ -175,6 +186,10 @@ class Autoencoder(nn.Module, ABC):
         if self.draws == 1:
             return self.code_noise(noise, n)
         return np.stack([self.code_noise(noise, n) for _ in range(self.draws)])
+
+    def step_inputs(self, x: Array, noise: Array) -> dict[str, Array]:
+        """Return the arrays that go into the loss, by the names they are shown by."""
+        return {"x": x, "eps": noise} if self.has_kl else {"x": x}
 
     @property
     def code_inputs(self) -> int:
@@ -193,6 +208,10 @@ class Autoencoder(nn.Module, ABC):
             raise UserError(
                 f"this model takes images (N, {', '.join(map(str, self.shape))}), "
                 f"not {tuple(x.shape)}"
+            )
+        if dropout is not None and not self.dropout:
+            raise UserError(
+                "noise for dropout, and this model has none: make it with dropout=P"
             )
         return self.encoder(self.here(x), dropout)
 
@@ -263,13 +282,22 @@ class Autoencoder(nn.Module, ABC):
         like = Tensor(np.zeros((n, self.latent), self.dtype))
         return self.picture(normal_noise(noise, like))
 
-    def interpolate(self, start: Array, end: Array, steps: int = 8) -> Array:
-        """Decode the straight line between the mean codes of two images (C, H, W)."""
+    def interpolate(
+        self, start: Array, end: Array, steps: int = 8, path: str = "linear"
+    ) -> Array:
+        """Decode a path between the mean codes of two images (C, H, W).
+
+        "linear" is the straight line. "spherical" turns from one direction to the
+        other at a constant rate, and so does not pass nearer to 0 than its ends, where
+        a Gaussian of many dimensions has hardly any codes. Shoemake 1985, section 3.3.
+        """
         if steps < 2:
             raise UserError(f"a line needs at least its two ends, not {steps} steps")
+        if path not in PATHS:
+            raise UserError(f"no path {path!r}; have {', '.join(PATHS)}")
         first, last = self.embed(np.stack([start, end]))
         t = np.linspace(0, 1, steps, dtype=self.dtype)[:, None]
-        return self.picture((1 - t) * first + t * last)
+        return self.picture(PATHS[path](first, last, t))
 
     def traverse(self, image: Array, latent: int, values: Array) -> Array:
         """Decode the mean code of one image with one latent set to each of `values`."""
@@ -288,6 +316,28 @@ class Autoencoder(nn.Module, ABC):
     def dtype(self) -> Any:
         """The floating type of the parameters."""
         return self.first_parameter().dtype
+
+
+def linear(first: Array, last: Array, t: Array) -> Array:
+    """(1 − t) a + t b of two codes (Z,), for t (steps, 1)."""
+    return (1 - t) * first + t * last
+
+
+def spherical(first: Array, last: Array, t: Array) -> Array:
+    """(sin (1 − t)ω a + sin tω b) / sin ω, ω the angle between a and b.
+
+    Where they lie on one line through 0, this has no direction to turn in: `linear`.
+    """
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(last))
+    cosine = float(first @ last) / lengths if lengths else 1.0
+    angle = math.acos(min(1.0, max(-1.0, cosine)))
+    if math.sin(angle) < 1e-6:
+        return linear(first, last, t)
+    turned = np.sin((1 - t) * angle) * first + np.sin(t * angle) * last
+    return turned / math.sin(angle)
+
+
+PATHS = {"linear": linear, "spherical": spherical}
 
 
 def _checked_sigma(sigma: str | float) -> str | float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 from minivae.page.graph import Box, Extent, Graph, Layout, Pill, Point, layout
@@ -31,6 +32,15 @@ class Drawn:
         """Return a point of the plane of the layout as x and y of the drawing."""
         main, cross = point.main, point.cross
         return (main, cross + HEAD) if self.wide else (cross + HEAD, main)
+
+    def reach(self, box_id: str) -> float:
+        """Return how far a box reaches along the main axis, to each side."""
+        return width(self.boxes[box_id]) / 2 if self.wide else HEIGHT / 2
+
+    @cached_property
+    def boxes(self) -> dict[str, Box]:
+        """The boxes by id."""
+        return {box.id: box for box in self.graph.boxes}
 
 
 def drawn(graph: Graph, wide: bool) -> Drawn:
@@ -107,16 +117,9 @@ def _ends(
 ) -> list[tuple[float, float]]:
     """The points of a line, from the edge of one box to the edge of another."""
     first, *between, last = points
-    out = HEIGHT / 2 if not picture.wide else _half(picture, source)
-    into = HEIGHT / 2 if not picture.wide else _half(picture, target)
-    first = first._replace(main=first.main + out)
-    last = last._replace(main=last.main - into)
+    first = first._replace(main=first.main + picture.reach(source))
+    last = last._replace(main=last.main - picture.reach(target))
     return [picture.xy(point) for point in (first, *between, last)]
-
-
-def _half(picture: Drawn, box_id: str) -> float:
-    box = next(box for box in picture.graph.boxes if box.id == box_id)
-    return width(box) / 2
 
 
 def curve(points: Sequence[tuple[float, float]], wide: bool) -> str:
@@ -182,7 +185,7 @@ def as_data(picture: Drawn) -> dict[str, object]:
         "boxes": {
             box.id: [
                 *(round(v, 1) for v in picture.layout.places[box.id]),
-                round(width(box) / 2 if picture.wide else HEIGHT / 2, 1),
+                round(picture.reach(box.id), 1),
             ]
             for box in picture.graph.boxes
         },

@@ -13,7 +13,7 @@ least squares under the order and the distances.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -87,14 +87,13 @@ class Layout:
     bands: list[tuple[str, float, float]]  # name, start, end along the main axis
     size: tuple[float, float]  # main, cross
     crossings: int
-    layers: list[list[Item]] = field(default_factory=list)
 
 
 def layout(graph: Graph, extents: Mapping[str, Extent]) -> Layout:
     """Lay a graph out; `extents` say how large each box is with its pills."""
     rank = _ranks(graph)
     layers, links = _layers(graph, rank)
-    layers, crossings = _ordered(layers, links)
+    layers, fewest = _ordered(layers, links)
     cross = _cross(layers, links, extents)
     bands = _bands(graph, rank)
     main, spans, length = _main(layers, bands, extents)
@@ -103,18 +102,13 @@ def layout(graph: Graph, extents: Mapping[str, Extent]) -> Layout:
     for number, layer in enumerate(layers):
         for item in layer:
             places[item] = Point(main[number], cross[item], band_of[number])
-    lines = []
-    for e, (source, target) in enumerate(graph.edges):
-        joints = [Joint(e, r) for r in range(rank[source] + 1, rank[target])]
-        passed: list[Item] = [source, *joints, target]
-        lines.append([places[item] for item in passed])
+    lines = [[places[item] for item in passed] for passed in _passed(graph, rank)]
     return Layout(
         {box.id: places[box.id] for box in graph.boxes},
         lines,
         [(name, *span) for (name, _), span in zip(bands, spans, strict=True)],
         (length, max(cross[i] + _extent(i, extents).after for i in cross)),
-        crossings,
-        layers,
+        fewest,
     )
 
 
@@ -164,14 +158,25 @@ def _layers(
     for box in graph.boxes:
         layers[rank[box.id]].append(box.id)
     links: list[list[tuple[Item, Item]]] = [[] for _ in layers[1:]]
-    for number, (source, target) in enumerate(graph.edges):
-        joints = [Joint(number, r) for r in range(rank[source] + 1, rank[target])]
-        for joint in joints:
-            layers[joint.layer].append(joint)
-        passed: list[Item] = [source, *joints, target]
-        for step, link in enumerate(pairwise(passed)):
-            links[rank[source] + step].append(link)
+    for items in _passed(graph, rank):
+        start = rank[str(items[0])]
+        for step, (item, following) in enumerate(pairwise(items)):
+            if isinstance(following, Joint):
+                layers[following.layer].append(following)
+            links[start + step].append((item, following))
     return layers, links
+
+
+def _passed(graph: Graph, rank: Mapping[str, int]) -> list[list[Item]]:
+    """What each edge passes: its source, a joint in each layer between, its target."""
+    return [
+        [
+            source,
+            *(Joint(number, r) for r in range(rank[source] + 1, rank[target])),
+            target,
+        ]
+        for number, (source, target) in enumerate(graph.edges)
+    ]
 
 
 # The order within the layers

@@ -82,15 +82,7 @@ class _Folding:
 
     def _node(self, id: str, run: list[Node]) -> Node:
         first, last, inside = run[0], run[-1], {node.id for node in run}
-        steps = tuple(
-            replace(
-                node,
-                inputs=tuple(
-                    ref if ref.id in inside else self._there(ref) for ref in node.inputs
-                ),
-            )
-            for node in run
-        )
+        steps = tuple(self._inner(node, inside) for node in run)
         outer = (ref for step in steps for ref in step.inputs if ref.id not in inside)
         inputs = tuple(dict.fromkeys(outer))
         makes = [here for here, there in self.shown.items() if there.id == id]
@@ -120,6 +112,16 @@ class _Folding:
             steps=steps,
             folded=True,
             makes=tuple(makes),
+        )
+
+    def _inner(self, node: Node, inside: set[str]) -> Node:
+        """Return a node of a fold: it takes from other folds, and so do its steps."""
+        return replace(
+            node,
+            inputs=tuple(
+                ref if ref.id in inside else self._there(ref) for ref in node.inputs
+            ),
+            steps=tuple(self._inner(step, inside) for step in node.steps),
         )
 
     def _checks(self, makes: Iterable[Ref]) -> Iterable[Check]:
