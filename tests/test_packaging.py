@@ -44,9 +44,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inside(archive: Path) -> set[str]:
     if archive.suffix == ".whl":
-        names = zipfile.ZipFile(archive).namelist()
+        with zipfile.ZipFile(archive) as wheel:
+            names = wheel.namelist()
     else:
-        names = [name.partition("/")[2] for name in tarfile.open(archive).getnames()]
+        with tarfile.open(archive) as sdist:
+            names = [name.partition("/")[2] for name in sdist.getnames()]
     return {name for name in names if "dist-info" not in name}
 
 
