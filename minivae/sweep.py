@@ -72,6 +72,8 @@ Pool: TypeAlias = Callable[[Sequence[Task], Work], Iterator[Outcome]]
 
 def split_axis(text: str) -> tuple[str, list[str]]:
     """Return name and values of an axis: "beta=1,2,4", "seed=0..9" (both ends)."""
+    if not text.isprintable():
+        raise UserError(f"--grid {text[:40]!r} has letters that cannot be printed")
     name, equals, told = text.partition("=")
     name = name.strip().replace("-", "_")
     if not (name and equals and told.strip()):
