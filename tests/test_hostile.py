@@ -103,6 +103,11 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
         ),
         "too large to be read whole",
     ),
+    "a header that is no Python": (
+        ".npy",
+        lambda: b"\x93NUMPY\x01\x00\x14\x00\n  {'descr': 1}      \n",
+        "is no readable NumPy file",
+    ),
     "objects": (
         ".npz",
         lambda: archive(

@@ -23,6 +23,10 @@ IDX_UBYTE = 0x08
 MOST = 1 << 30  # numbers in an array: a few bytes can unpack to any number of them
 DAMAGED = (  # what NumPy and zipfile raise for files that are not what they say
     ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    SyntaxError,
     OSError,
     EOFError,
     RuntimeError,
