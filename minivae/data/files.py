@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -104,9 +105,11 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 def _read_npy(file: IO[bytes], path: Path) -> Array:
     """Read an .npy, if it does not promise too much; never a pickle."""
-    _check_size(npy_header(file)[0], path)
-    file.seek(0)
-    return npy.read_array(file, allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of headers that Python 2 wrote
+        _check_size(npy_header(file)[0], path)
+        file.seek(0)
+        return npy.read_array(file, allow_pickle=False)
 
 
 def read_numpy(path: Path) -> tuple[Array, Array | None]:
