@@ -127,7 +127,13 @@ def load_run(path: str | Path) -> Run:
             f"there is no {folder / checkpoint.BEST}: if this training was stopped in "
             f"its first epoch, go on with it: {checkpoint.how_to_resume(folder)}"
         )
-    weights = checkpoint.read_weights(folder / checkpoint.BEST, model.state())
+    try:
+        weights = checkpoint.read_weights(folder / checkpoint.BEST, model.state())
+    except checkpoint.DamagedError as error:
+        raise UserError(
+            f"{error}; if another file of the run has the same weights, this mends it: "
+            f"{checkpoint.how_to_resume(folder)}"
+        ) from error
     model.load_state(weights)
     return Run(model, config, checkpoint.read_metrics(folder), folder)
 

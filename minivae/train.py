@@ -14,6 +14,7 @@ import importlib.metadata
 import math
 import platform
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -75,11 +76,10 @@ def fit(
     chosen = make_options(options)
     _check_fit(model, data, chosen)
     folder = None if out is None else Path(out)
-    if folder is not None:
-        checkpoint.prepare(folder)
-    if model.likelihood_name is None:
-        model.use_likelihood("bernoulli" if data.binary else "soft_bce")
-    with backend.limited_threads(chosen.threads) as threads:
+    claim = nullcontext() if folder is None else checkpoint.begun(folder)
+    with claim, backend.limited_threads(chosen.threads) as threads:
+        if model.likelihood_name is None:
+            model.use_likelihood("bernoulli" if data.binary else "soft_bce")
         config = {
             "model": model.config(),
             "train": asdict(chosen),
@@ -112,8 +112,9 @@ def resume(
     Its options are those stored; `data` need only be given if they have moved. On the
     same machine and versions, its files end with the same bytes as those of a training
     that nothing has stopped. Without a saved state it begins at step 0; of a finished
-    run it changes nothing. Raises `UserError`, having changed nothing, for data or
-    files that are not the run's.
+    run it changes nothing. If the newest state is damaged, it goes on from the one
+    before. Raises `UserError`, having changed nothing, for data or files that are not
+    the run's, and while another process trains there.
     """
     folder = Path(path)
     model, config = stored(folder)
@@ -125,13 +126,16 @@ def resume(
             f"{data.source} is not what {folder} was trained on: its digest differs"
         )
     _check_fit(model, data, chosen)
-    with backend.limited_threads(config["threads"]) as threads:
+    claim = checkpoint.claimed(folder)
+    with claim, backend.limited_threads(config["threads"]) as threads:
         training = _Training.begin(Run(model, config, path=folder), data, chosen)
-        training.restore(folder)
+        fault = training.restore(folder)
         here = {"threads": threads, **_versions()}
         there = {"threads": config["threads"], **config["versions"]}
         step = training.optimizer.steps
         note = f"going on after step {step}" if step else "nothing saved: from step 0"
+        if fault:
+            note = f"{fault}; {note}, from {checkpoint.PREVIOUS}"
         if other := sorted(name for name in here if here[name] != there.get(name)):
             note += f", perhaps not bit for bit: other {', '.join(other)} than before"
         training.go_on(quiet, note)
@@ -177,6 +181,7 @@ class _Training:
     order: dict[str, Any]  # the shuffling generator, before it shuffles the epoch
     sums: Array  # of recon, kl and objective over the epoch's images so far
     best_weights: dict[str, Array] = field(default_factory=dict)
+    saved: tuple[int, int] | None = None  # epochs and steps of last.safetensors
 
     @classmethod
     def begin(cls, run: Run, data: Dataset, options: Options) -> _Training:
@@ -324,63 +329,70 @@ class _Training:
         return {checkpoint.MOMENT + name: array for name, array in moments}
 
     def save(self, folder: Path) -> None:
-        """Write weights, moments, and what else it takes to go on."""
+        """Write weights, moments, and what else it takes to go on.
+
+        The state before it is kept if it is that of the end of an epoch.
+        """
+        now = (len(self.run.metrics), self.optimizer.steps)
+        if now == self.saved:
+            return
+        ended = self.saved and self.saved[1] == self.saved[0] * self.steps_per_epoch
         rest = {
-            "epoch": len(self.run.metrics),
-            "step": self.optimizer.steps,
+            "epoch": now[0],
+            "step": now[1],
             "latent": self.latent.position,
             "dropout": self.dropout.position if self.dropout else 0,
             "order": self.order,
             "sums": self.sums.tolist(),
         }
         tensors = self.run.model.state() | self.moments()
-        checkpoint.write_tensors(folder / checkpoint.LAST, tensors, rest)
+        keep = folder / checkpoint.PREVIOUS if ended else None
+        checkpoint.write_tensors(folder / checkpoint.LAST, tensors, rest, keep)
+        self.saved = now
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path) -> str:
         """Take up the state of a run folder, if it has one; mend what is behind it.
 
-        Raises `UserError` if a file is not as it must be, before anything changes.
+        Returns what is wrong with the newest state, if that was not to be used. Raises
+        `UserError` if a file is not as it must be, before anything changes.
         """
-        last, best = folder / checkpoint.LAST, folder / checkpoint.BEST
-        if not last.exists():
+        run, own, moments = self.run, self.run.model.state(), self.moments()
+        state = checkpoint.read_newest(folder, own | moments)
+        if state is None:
             checkpoint.write_metrics(folder, [])
-            return
-        run, own = self.run, self.run.model.state()
-        tensors, rest = checkpoint.read_state(last, own | self.moments())
-        epoch = rest["epoch"]
+            return ""
+        rest, epoch = state.rest, state.rest["epoch"]
         lines = checkpoint.read_metrics(folder) if epoch else []
         run.metrics = lines[:epoch]
         done = rest["step"] - epoch * self.steps_per_epoch
         in_order = [line["epoch"] for line in run.metrics] == [*range(1, epoch + 1)]
         if not (in_order and 0 <= done <= self.steps_per_epoch):
             raise UserError(
-                f"{last} is not the state of this run: it tells of epoch {epoch}, step "
-                f"{rest['step']}, which {checkpoint.METRICS} and the options do not fit"
+                f"{state.path} is not the state of this run: it tells of epoch {epoch},"
+                f" step {rest['step']}, which {checkpoint.METRICS} and the options do "
+                "not fit"
             )
-        weights = {name: tensors[name] for name in own}
-        held = checkpoint.read_weights(best, own) if best.exists() else {}
-        is_best = run.best_epoch == epoch and not done
-        self.best_weights = weights if is_best else held
-        if epoch and not self.best_weights:
-            raise UserError(f"there is no {best}")
+        weights = {name: state.tensors[name] for name in own}
+        if epoch and (run.best_epoch != epoch or done):
+            best = run.best_epoch
+            self.best_weights = checkpoint.read_best(folder, own, moments, best)
+        elif epoch:
+            self.best_weights = weights
         run.model.load_state(weights)
         self.optimizer.load_state(
             rest["step"],
-            {n.removeprefix(checkpoint.MOMENT): a for n, a in tensors.items()},
+            {n.removeprefix(checkpoint.MOMENT): a for n, a in state.tensors.items()},
         )
         self.latent = self.latent.at(rest["latent"])
         self.dropout = self.dropout and self.dropout.at(rest["dropout"])
         self.order, self.sums = rest["order"], np.array(rest["sums"])
+        if state.path.name == checkpoint.LAST:
+            self.saved = (epoch, rest["step"])
         if len(lines) != epoch or not epoch:
             checkpoint.write_metrics(folder, run.metrics)
-        if epoch and not _same(self.best_weights, held):
-            checkpoint.write_tensors(best, self.best_weights)
-
-
-def _same(a: dict[str, Array], b: dict[str, Array]) -> bool:
-    return a.keys() == b.keys() and all(
-        a[name].tobytes() == b[name].tobytes() for name in a
-    )
+        if epoch and not checkpoint.holds(folder, self.best_weights):
+            checkpoint.write_tensors(folder / checkpoint.BEST, self.best_weights)
+        return state.fault
 
 
 def train_step(

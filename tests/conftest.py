@@ -32,6 +32,10 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
         "NVRTC or numba-cuda is not installed: pip install 'minivae[ptx]'",
         lambda: _has_ptx(),
     ),
+    "cluster": (
+        "Dask is not installed: pip install 'minivae[cluster]'",
+        lambda: importlib.util.find_spec("distributed") is not None,
+    ),
     "gpu": ("no CuPy, or no CUDA device", lambda: _has_gpu()),
 }
 """The optional parts: why a test of it is skipped, and whether it is here."""

@@ -16,6 +16,7 @@ from minivae.models import Autoencoder
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
+PREVIOUS = "previous.safetensors"
 
 
 class Killed(BaseException):
@@ -23,7 +24,9 @@ class Killed(BaseException):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """The files of a run, but for the lock of who trains in it."""
+    paths = sorted(path for path in folder.iterdir() if path.name != checkpoint.LOCK)
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def after_step(
@@ -62,12 +65,12 @@ def die_at_write(patch: pytest.MonkeyPatch, number: int, moment: str) -> None:
     """Let the writing of a file, counted from 1, kill the training."""
     write, calls = checkpoint.write, itertools.count(1)
 
-    def dying(path: Path, content: bytes) -> None:
+    def dying(path: Path, content: bytes, keep: Path | None = None) -> None:
         dies = next(calls) == number
         if dies and moment == "half":
             path.with_name(path.name + ".part").write_bytes(content[:50])
         if not dies or moment == "after":
-            write(path, content)
+            write(path, content, keep)
         if dies:
             kill()
 

@@ -28,6 +28,7 @@ LAYERS = [
     ["em"],
     ["verify"],
     ["beta"],
+    ["sweep", "workers"],
     ["page"],
     ["cli"],
 ]

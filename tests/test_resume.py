@@ -285,5 +285,5 @@ def test_the_command_goes_on_to_the_whole_folder(digits: Path, tmp_path: Path) -
     shutil.copy(digits / CONFIG, tmp_path)
     done("train", f"--resume={tmp_path}", "--epochs", 2, "--data", "digits:dynamic")
     own = {path.name: path.read_bytes() for path in digits.rglob("*.*")}
-    assert len(own) == 9
+    assert len(own) == 10
     assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.*")} == own

@@ -18,6 +18,7 @@ from stops import (
     CONFIG,
     LAST,
     METRICS,
+    PREVIOUS,
     Killed,
     after_step,
     files,
@@ -140,7 +141,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no metadata": (metadata(None), "was not written by minivae"),
     "other metadata": (metadata({"format": "pt"}), "was not written by minivae"),
     "no JSON": (metadata({"minivae": "{"}), "was not written by minivae"),
-    "another JSON": (metadata({"minivae": "[1]"}), "not the state of a run: no 'epoch"),
+    "another JSON": (metadata({"minivae": "[1]"}), "is damaged: its SHA-256"),
     "bfloat16": (bfloat16, "that NumPy can hold"),
     "another name": (
         foreign(lambda t, r: t.update(x=t.pop(W))),
@@ -187,6 +188,7 @@ def test_a_broken_or_foreign_state_is_refused(
 ) -> None:
     breaking, words = BROKEN[fault]
     stopped(6, tmp_path, lambda: start(tmp_path))
+    (tmp_path / PREVIOUS).unlink()  # with it, what is only damaged would be mended
     breaking(tmp_path)
     if fault == "a folder":
         with pytest.raises(UserError, match=words):

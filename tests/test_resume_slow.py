@@ -30,14 +30,14 @@ def mortal_step(model, optimizer, *rest):
         die()
     return result
 
-def mortal_write(path, content):
+def mortal_write(path, content, keep=None):
     dies = taken == step and path.name == file
     if dies and moment == "begun":
         path.with_name(path.name + ".part").write_bytes(content[: len(content) // 2])
     elif dies and moment == "not renamed":
         path.with_name(path.name + ".part").write_bytes(content)
     if not dies or moment == "renamed":
-        real_write(path, content)
+        real_write(path, content, keep)
     if dies:
         die()
 
@@ -46,6 +46,8 @@ cli.main(sys.argv[4:])
 """
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
+PREVIOUS = "previous.safetensors"
+FILES = (CONFIG, METRICS, BEST, LAST, PREVIOUS)
 STEPS = 12  # in an epoch: 1,439 images, 128 in a batch
 MOMENTS = [  # after which step; in the writing of which file, if any; and where in it
     (5, "", "in the first epoch, before the first save"),
@@ -84,6 +86,6 @@ def test_ten_kills_leave_no_trace(name: str, tmp_path: Path) -> None:
         assert code == -signal.SIGKILL, (step, file, at)
         arguments = ("--resume", str(killed))
     assert process(*arguments) == 0
-    for path in (CONFIG, METRICS, BEST, LAST):
+    for path in FILES:
         assert (killed / path).read_bytes() == (whole / path).read_bytes(), path
-    assert {path.name for path in killed.glob("*.*")} == {CONFIG, METRICS, BEST, LAST}
+    assert {path.name for path in killed.glob("*.*")} == set(FILES)

@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_bytes(
     )
     assert same(first.model.state(), second.model.state())
     files = [{p.name: p.read_bytes() for p in out.iterdir()} for out in folders]
-    assert len(files[0]) == 4
+    assert len(files[0]) == 5
     assert files[0] == files[1]
 
 

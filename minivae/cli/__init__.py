@@ -22,6 +22,7 @@ from minivae.cli import (
     kernels,
     pictures,
     step,
+    sweep,
     train,
     verify,
 )
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "museum": verify.museum,
     "em": em.em,
     "beta": beta.beta,
+    "sweep": sweep.sweep,
     "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import wraps
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from minivae.errors import UserError
 
 if TYPE_CHECKING:
     from minivae.data import Dataset
+    from minivae.models import Autoencoder
     from minivae.train import Run
 
 BELONGS = {
@@ -125,69 +127,49 @@ def train(
         out: run folder; by default a new one in runs/
         resume: run folder to go on with, under the options that it was started with
     """
+    chosen = dict(locals())
+    from minivae import train as training
+
+    if resume is not None:
+        return _going_on(resume)()
+    built, images, options = prepared(chosen)
+    folder = out or _fresh_folder(model, data)
+    _show(training.fit(built, images, out=folder, **options), images)
+
+
+BUILT = (
+    *("latent", "arch", "channels", "hidden", "decoder_arch", "likelihood", "seed"),
+    *("activation", "dropout", "sigma"),
+)
+"""The options that every model is built with."""
+
+
+def prepared(
+    chosen: Mapping[str, Any], images: Dataset | None = None
+) -> tuple[Autoencoder, Dataset, dict[str, Any]]:
+    """Return model, data (if not given) and options of `fit` for options of `train`.
+
+    Raises `UserError` for what does not work.
+    """
     from minivae import models
     from minivae import train as training
     from minivae.data import load
 
-    if resume is not None:
-        return _going_on(resume)()
-    options: dict[str, Any] = {
-        "epochs": epochs,
-        "batch": batch,
-        "lr": lr,
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "warmup": warmup,
-        "cycles": cycles,
-        "em": em,
-        "weight_decay": weight_decay,
-        "clip_norm": clip_norm,
-        "patience": patience,
-        "seed": seed,
-        "threads": threads,
-        "device": device,
-    }
+    options = {f.name: chosen[f.name] for f in fields(training.Options)}
     training.Options(**options).check()
+    model = chosen["model"]
     if model not in models.MODELS:
         raise UserError(f"no model {model!r}; have {', '.join(models.MODELS)}")
-    given = {
-        "beta": beta,
-        "free_bits": free_bits,
-        "capacity": capacity,
-        "gamma": gamma,
-        "samples": samples,
-        "sticking": sticking or None,
-        "estimator": estimator,
-        "temperature": temperature,
-        "noise": noise,
-        "l1": l1,
-        "contraction": contraction,
-        "tied": tied or None,
-        "code_activation": code_activation,
-    }
-    own = {name: value for name, value in given.items() if value is not None}
+    given = {name: chosen[name] for name in BELONGS}
+    own = {n: v for n, v in given.items() if v is not None and v is not False}
     for name in own:
         if model not in BELONGS[name]:
             owner = " or ".join(BELONGS[name])
             raise UserError(f"{name} belongs to --model {owner}, not to {model}")
-    images = load(data, data_dir)
-    built = models.build(
-        model,
-        shape=images.shape,
-        latent=latent,
-        arch=arch,
-        channels=channels,
-        hidden=hidden,
-        decoder_arch=decoder_arch,
-        likelihood=likelihood,
-        seed=seed,
-        activation=activation,
-        dropout=dropout,
-        sigma=sigma,
-        **own,
-    )
-    folder = out or _fresh_folder(model, data)
-    _show(training.fit(built, images, out=folder, **options), images)
+    if images is None:
+        images = load(chosen["data"], chosen["data_dir"])
+    same = {name: chosen[name] for name in BUILT}
+    return models.build(model, shape=images.shape, **same, **own), images, options
 
 
 def command(arguments: Sequence[str]) -> Callable[..., None]:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import gzip
 import math
 import tokenize
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 
 from minivae.backend import Array
 from minivae.errors import UserError
 
 GZIP_MAGIC, ZIP_MAGIC, NPY_MAGIC = b"\x1f\x8b", b"PK", b"\x93NUMPY"
 IDX_UBYTE = 0x08
+MOST = 1 << 30  # numbers in an array: a few bytes can unpack to any number of them
 DAMAGED = (  # what NumPy and zipfile raise for files that are not what they say
     ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    SyntaxError,
     OSError,
     EOFError,
     RuntimeError,
@@ -65,6 +72,7 @@ def _read_idx(file: BinaryIO, path: Path, dimensions: int) -> Array:
         raise UserError(f"{path} ends inside its header")
     shape = tuple(int(n) for n in np.frombuffer(header[4:], ">u4"))
     size = math.prod(shape)
+    _check_size(shape, path)
     blocks, missing = [], size
     while missing and (block := file.read(min(missing, 1 << 24))):
         blocks.append(block)  # in blocks: a header may lie about terabytes
@@ -77,6 +85,31 @@ def _read_idx(file: BinaryIO, path: Path, dimensions: int) -> Array:
     if file.read(1):
         raise UserError(f"{path} goes on after the {size} bytes it promises")
     return np.frombuffer(b"".join(blocks), np.uint8).reshape(shape)
+
+
+def _check_size(shape: Sequence[int], path: Path) -> None:
+    if min(shape, default=0) < 0 or math.prod(shape) > MOST:
+        raise UserError(
+            f"{path} promises {' x '.join(map(str, shape))} numbers: its header is "
+            f"wrong, or it is too large to be read whole (at most {MOST:,})"
+        )
+
+
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read what an .npy says of itself: shape, whether by columns, and dtype."""
+    version = npy.read_magic(file)
+    read = {(1, 0): npy.read_array_header_1_0}.get(version, npy.read_array_header_2_0)
+    shape, by_columns, dtype = read(file)
+    return shape, by_columns, dtype
+
+
+def _read_npy(file: IO[bytes], path: Path) -> Array:
+    """Read an .npy, if it does not promise too much; never a pickle."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of headers that Python 2 wrote
+        _check_size(npy_header(file)[0], path)
+        file.seek(0)
+        return npy.read_array(file, allow_pickle=False)
 
 
 def read_numpy(path: Path) -> tuple[Array, Array | None]:
@@ -92,8 +125,10 @@ def read_numpy(path: Path) -> tuple[Array, Array | None]:
                 f"{path} is no .npy or .npz file: it begins with "
                 f"{start.hex() or 'nothing'}"
             )
-        loaded = np.load(file, allow_pickle=False)
-        return (loaded, None) if start == NPY_MAGIC else _members(loaded, path)
+        if start == NPY_MAGIC:
+            return _read_npy(file, path), None
+        with zipfile.ZipFile(file) as archive:
+            return _members(archive, path)
 
 
 @contextmanager
@@ -119,9 +154,13 @@ def faults_told(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is no readable NumPy file: {reason}") from error
 
 
-def _members(loaded: Mapping[str, Array], path: Path) -> tuple[Array, Array | None]:
-    """Return the images of an .npz, and its labels if it has any."""
-    names = list(loaded)
+def _members(archive: zipfile.ZipFile, path: Path) -> tuple[Array, Array | None]:
+    """Return the images of an .npz, and its labels if it has any.
+
+    Members are read, never unpacked: what they are called leads nowhere.
+    """
+    held = archive.namelist()
+    names = [name.removesuffix(".npy") for name in held]
     key = "images" if "images" in names else names[0] if len(names) == 1 else ""
     if not key:
         raise UserError(
@@ -129,10 +168,14 @@ def _members(loaded: Mapping[str, Array], path: Path) -> tuple[Array, Array | No
             "'imgs' and 'latents_classes'; it holds "
             f"{', '.join(names) or 'nothing'}"
         )
-    found = [loaded[name] for name in (key, "labels") if name in names]
-    for array in found:
-        if not isinstance(array, np.ndarray):
-            raise UserError(f"{path} holds a file that is no array")
+    found = []
+    for name in (key, "labels"):
+        if name in names:
+            with archive.open(held[names.index(name)]) as member:
+                if member.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                    raise UserError(f"{path} holds a file that is no array")
+                member.seek(0)
+                found.append(_read_npy(member, path))
     return found[0], found[1] if len(found) > 1 else None
 
 

@@ -42,9 +42,13 @@ def chart(
     y_name: str,
     text: str,
     x_ticks: Sequence[tuple[float, str]] | None = None,
+    from_zero: bool = True,
 ) -> str:
-    """Draw series on common axes, each with its name. `text` says what is seen."""
-    box = _box(series)
+    """Draw series on common axes, each with its name. `text` says what is seen.
+
+    The vertical axis begins at 0, or where what is drawn does.
+    """
+    box = _box(series, from_zero)
     parts = [_text(0, 14, title, "title"), *_axes(box, x_name, y_name, x_ticks)]
     for one in series:
         parts += _curve(box, one) if one.hue is None else _points(box, one)
@@ -52,14 +56,15 @@ def chart(
     return _svg(WIDTH, HEIGHT, parts, text, "chart")
 
 
-def _box(series: Sequence[Series]) -> _Box:
+def _box(series: Sequence[Series], from_zero: bool) -> _Box:
     """The plotting area, as large as the points and their bars are."""
-    xs, ys = [], [0.0]
+    xs: list[float] = []
+    ys = [0.0] if from_zero else []
     for one in series:
         around = one.spreads or [(0.0, 0.0)] * len(one.places)
         for (x, y), (dx, dy) in zip(one.places, around, strict=True):
             xs += [x - dx, x + dx]
-            ys += [y + dy, max(0.0, y - dy)]
+            ys += [y + dy, max(0.0, y - dy) if from_zero else y - dy]
     x_range = _padded(min(xs), max(xs), 0.05)
     low, high = _padded(min(ys), max(ys), 0.04)
     return _Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM, x_range, (low, high))
@@ -123,7 +128,7 @@ def _names(box: _Box, series: Sequence[Series]) -> list[str]:
             for one, y in zip(series, spread(ends, LINE), strict=True)
         ]
     parts = []
-    for i, one in enumerate(series):
+    for i, one in enumerate(one for one in series if one.name):
         y, x = TOP + 6 + i * 18, box.right - 62
         mark = (
             f'<path class="curve" d="M{x - 5} {y}h12"/>'

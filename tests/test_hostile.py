@@ -1,0 +1,335 @@
+"""Files that were made to harm: refused in one line, in bounded time and memory.
+
+Good files are changed at random, thousands of times, and whatever reads them may raise
+nothing but `UserError`. `MINIVAE_FUZZ=200000` sets how many inputs there are in all.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import resource
+import time
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny import few_digits, fit, small
+
+import minivae as mv
+from minivae import checkpoint
+from minivae.data.files import MOST, as_images, read_idx, read_numpy
+from minivae.errors import UserError
+from minivae.study import exact_json
+from minivae.sweep import Sweep, split_axis
+
+MOST_SECONDS, MOST_MB = 5.0, 512  # of one input, and of all of them
+
+
+# Bombs and lies
+
+
+def idx(*shape: int, content: bytes = b"") -> bytes:
+    sizes = b"".join(n.to_bytes(4, "big") for n in shape)
+    return bytes((0, 0, 8, len(shape))) + sizes + content
+
+
+def zeros(start: bytes, size: int) -> bytes:
+    """`start` and so many zeros, packed: a thousandth of their size."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=9) as file:
+        file.write(start)
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+    return packed.getvalue()
+
+
+def header(shape: tuple[int, ...], dtype: str = "|u1") -> bytes:
+    told = io.BytesIO()
+    fields = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(told, fields)
+    return told.getvalue()
+
+
+def archive(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name.replace("__", "/"), content)
+    return packed.getvalue()
+
+
+HUGE = (1 << 16, 1 << 12, 1 << 12)
+HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "terabytes in a header": (".idx", lambda: idx(*HUGE), "too large to be read whole"),
+    "a bomb as large as it says": (
+        ".gz",
+        lambda: zeros(idx(1 << 11, 1 << 10, 1 << 10), 1 << 26),
+        "too large to be read whole",
+    ),
+    "a bomb larger than it says": (
+        ".gz",
+        lambda: zeros(idx(10, 28, 28), 1 << 28),
+        "goes on after the 7840 bytes",
+    ),
+    "terabytes in an .npy": (
+        ".npy",
+        lambda: header(HUGE),
+        "too large to be read whole",
+    ),
+    "a negative size": (
+        ".npy",
+        lambda: header((-1, 8, 8)),
+        "too large to be read whole",
+    ),
+    "terabytes in an .npz": (
+        ".npz",
+        lambda: archive(**{"images.npy": header(HUGE)}),
+        "too large to be read whole",
+    ),
+    "too many labels": (
+        ".npz",
+        lambda: archive(
+            **{"images.npy": header((20, 8, 8)) + bytes(1280)},
+            **{"labels.npy": header((MOST + 1,))},
+        ),
+        "too large to be read whole",
+    ),
+    "a header that is no Python": (
+        ".npy",
+        lambda: b"\x93NUMPY\x01\x00\x14\x00\n  {'descr': 1}      \n",
+        "is no readable NumPy file",
+    ),
+    "objects": (
+        ".npz",
+        lambda: archive(
+            **{"images.npy": header((4,), "|O") + b"cos\nsystem\n(S'x'\ntR."}
+        ),
+        "need pickle",
+    ),
+    "a script": (".npz", lambda: archive(**{"images": b"import os"}), "no array"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_bombs_and_lies_are_refused_in_bounded_memory(
+    name: str, tmp_path: Path
+) -> None:
+    suffix, make, words = HOSTILE[name]
+    path = tmp_path / f"hostile{suffix}"
+    path.write_bytes(make())
+    before, began = peak_mb(), time.process_time()
+    with pytest.raises(UserError, match=words) as told:
+        read_idx(path, 3) if suffix in (".idx", ".gz") else read_numpy(path)
+    assert "\n" not in str(told.value)
+    assert peak_mb() - before <= 64
+    assert time.process_time() - began <= MOST_SECONDS
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def test_a_member_with_a_path_is_read_and_written_nowhere(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    path = folder / "own.npz"
+    images = header((20, 8, 8)) + bytes(20 * 64)
+    path.write_bytes(archive(**{"..__..__up.npy": images}))
+    found, labels = read_numpy(path)
+    assert (found.shape, labels) == ((20, 8, 8), None)
+    assert list(tmp_path.rglob("*")) == [folder, path]
+
+
+DEEP = "[" * 100_000
+NUMBER = "1" * 5_000
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"model": ' * 9_999, NUMBER, f"[{NUMBER}]"])
+def test_json_that_is_too_deep_or_too_long_is_refused(
+    text: str, tmp_path: Path
+) -> None:
+    for name in ("config.json", "metrics.jsonl", "sweep.json"):
+        (tmp_path / name).write_text(text)
+    for read in (
+        checkpoint.read_config,
+        checkpoint.read_metrics,
+        Sweep.read,
+        lambda _: exact_json.loads(text),
+    ):
+        with pytest.raises(UserError) as told:
+            read(tmp_path)
+        assert len(str(told.value)) < 480
+
+
+# Whatever comes
+
+
+@cache
+def run_files() -> dict[str, bytes]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit(small(), few_digits(), out=Path(folder) / "run")
+        return {p.name: p.read_bytes() for p in (Path(folder) / "run").iterdir()}
+
+
+@cache
+def recording() -> bytes:
+    model = small(likelihood="bernoulli")
+    batch = few_digits().train.images[:2]
+    return exact_json.dumps(mv.study.record(model, batch)).encode()
+
+
+def saved(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
+    file = io.BytesIO()
+    save(file, *arrays, **named)
+    return file.getvalue()
+
+
+IMAGES = np.arange(20 * 64, dtype=np.uint8).reshape(20, 8, 8)
+MANIFEST = json.dumps(
+    {"axes": ["beta"], "base": {"a": 1}, "threads": 1, "runs": {"beta=1": {"beta": 1}}}
+)
+
+
+def own_images(path: Path) -> None:
+    images, _ = read_numpy(path)
+    as_images(images, str(path))
+
+
+def in_a_run(name: str, read: Callable[[Path], Any]) -> Callable[[Path], None]:
+    def reader(path: Path) -> None:
+        path.replace(path.parent / name)
+        read(path.parent)
+
+    return reader
+
+
+TARGETS: dict[str, tuple[Callable[[], bytes], Callable[[Path], Any]]] = {
+    "idx": (lambda: idx(20, 8, 8, content=IMAGES.tobytes()), lambda p: read_idx(p, 3)),
+    "idx.gz": (
+        lambda: gzip.compress(idx(20, 8, 8, content=IMAGES.tobytes()), mtime=0),
+        lambda p: read_idx(p, 3),
+    ),
+    "npy": (lambda: saved(np.save, IMAGES / 1280), own_images),
+    "npz": (lambda: saved(np.savez_compressed, images=IMAGES), own_images),
+    "a data set": (
+        lambda: saved(np.savez, images=IMAGES, labels=np.arange(20)),
+        lambda p: mv.data.load(str(p.replace(p.with_suffix(".npz")))),
+    ),
+    "safetensors": (
+        lambda: run_files()["last.safetensors"],
+        lambda p: checkpoint.read_state(p, {}),
+    ),
+    "weights": (
+        lambda: run_files()["checkpoint.safetensors"],
+        checkpoint.read_tensors,
+    ),
+    "config": (
+        lambda: run_files()["config.json"],
+        in_a_run("config.json", checkpoint.read_config),
+    ),
+    "metrics": (
+        lambda: run_files()["metrics.jsonl"],
+        in_a_run("metrics.jsonl", checkpoint.read_metrics),
+    ),
+    "sweep": (lambda: MANIFEST.encode(), in_a_run("sweep.json", Sweep.read)),
+    "recording": (recording, exact_json.load),
+    "grid": (
+        lambda: b"beta=1,2,4..9",
+        lambda p: split_axis(p.read_bytes().decode("latin-1")),
+    ),
+}
+"""What is read: a good file, and what reads it."""
+
+TOKENS = [b"[", b"{", b'"', b"null", b"-1", b"1e999", b"NaN", b"9" * 30, b"\xff" * 8]
+TOKENS += [b"../", b"<script>", b"(", b")", b"'", b"\0", b"\r\n", b",", b"PK\x05\x06"]
+PLACES = st.floats(0, 1, exclude_max=True)
+EDITS = st.one_of(
+    st.tuples(st.just("cut"), PLACES, st.just(b"")),
+    st.tuples(st.just("flip"), PLACES, st.binary(min_size=1, max_size=1)),
+    st.tuples(st.just("over"), PLACES, st.binary(min_size=1, max_size=16)),
+    st.tuples(st.just("over"), PLACES, st.sampled_from(TOKENS)),
+    st.tuples(st.just("insert"), PLACES, st.sampled_from(TOKENS)),
+    st.tuples(st.just("twice"), PLACES, st.just(b"")),
+)
+"""What is done to a good file, and where; most damage is done near its beginning."""
+
+
+def changed(good: bytes, edits: list[tuple[str, float, bytes]], near: bool) -> bytes:
+    content = bytearray(good)
+    for what, place, given_bytes in edits:
+        reach = min(len(content), 256) if near else len(content)
+        i = int(place * reach)
+        if what == "cut":
+            del content[i:]
+        elif what == "flip" and content:
+            content[i] ^= given_bytes[0]
+        elif what == "over":
+            content[i : i + len(given_bytes)] = given_bytes
+        elif what == "insert":
+            content[i:i] = given_bytes
+        else:
+            content += content[i:]
+    return bytes(content)
+
+
+def fuzz(name: str, count: int, folder: Path) -> int:
+    """Let so many inputs be read; returns how many of them were refused."""
+    make, read = TARGETS[name]
+    good, path = make(), folder / "input"
+    path.write_bytes(good)
+    if name != "safetensors":  # which is no state of a model without parameters
+        read(path)
+    refusals = seen = 0
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(EDITS, min_size=1, max_size=4), st.booleans())
+    def one(edits: list[tuple[str, float, bytes]], near: bool) -> None:
+        nonlocal refusals, seen
+        path.write_bytes(changed(good, edits, near))
+        seen += 1
+        began = time.process_time()
+        told = ""
+        try:
+            read(path)
+        except UserError as error:
+            refusals, told = refusals + 1, str(error)
+        assert "\n" not in told
+        assert time.process_time() - began <= MOST_SECONDS
+
+    before = peak_mb()
+    one()
+    assert peak_mb() - before <= MOST_MB
+    assert seen >= min(count, 100)
+    return refusals
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_changed_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    assert fuzz(name, 40, tmp_path) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", TARGETS)
+def test_thousands_of_changed_files_are_read_or_refused(
+    name: str, tmp_path: Path
+) -> None:
+    count = int(os.environ.get("MINIVAE_FUZZ", "20000")) // len(TARGETS) + 1
+    assert fuzz(name, count, tmp_path) > 0
