@@ -75,7 +75,7 @@ class Interpreted(KernelJudge):
         function = races.body_of(self.answer)
         try:
             (kernel,) = ptx.load(_compiled(function, given)).values()
-            kernel.run(grid, block, list(_words(given)))
+            ptx.run(kernel, grid, block, list(_words(given)))
         except CompileError as error:
             first = str(error).strip().splitlines()
             raise Refusal(f"Numba cannot compile it: {' '.join(first[:3])}") from error
