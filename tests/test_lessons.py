@@ -191,7 +191,7 @@ def told(tmp_path: Path, text: str) -> str:
         ("import nothing_of_this_name\n", "No module named"),
         ("x = 1\n", "no function mul_rule"),
         ("def mul_rule(g, x, y):\n    pass\n", "is there a `return`?"),
-        ("def mul_rule(g, x, y):\n    return 'z'\n", "wanted are 2 values"),
+        ("def mul_rule(g, x, y):\n    return 'z'\n", "2 values are wanted"),
         ("def mul_rule(g, x, y):\n    return 'a', 'b'\n", "of type str"),
         ("def mul_rule(g, x, y):\n    return 1 / 0\n", "ZeroDivisionError"),
         ("def mul_rule(g, x):\n    return 1\n", "takes 2 positional arguments"),

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from lessons.kit.exercises import at
-from lessons.kit.judge import Refusal
+from lessons.kit.judge import Refusal, stumbled
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
 
@@ -74,10 +74,10 @@ def load(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         line = (error.text or "").strip()
-        raise Refusal(f"{error.msg}, at line {error.lineno}: {line}") from error
-    except Exception as error:
-        says = f"the file stops with {type(error).__name__}: {error}"
+        says = f"the file is no Python yet: {error.msg}, at line {error.lineno}: {line}"
         raise Refusal(says) from error
+    except Exception as error:
+        raise Refusal(f"the file {stumbled(error, str(path))}") from error
     return module
 
 
@@ -91,7 +91,8 @@ def yours(label: str, otherwise: Answer) -> Answer:
     lesson, (exercise,) = at(label)
     outcome = check(lesson, [exercise])[0]
     if not outcome.passed:
-        print(f"{exercise.name} is the package's: exercise {label} is open.")
+        state = "open" if outcome.open else "not right yet"
+        print(f"{exercise.name} is the lesson's own: exercise {label} is {state}.")
         return otherwise
     print(f"{exercise.name} is yours: exercise {label} is right.")
     answer: Answer = getattr(load(lesson.answers), exercise.name)

@@ -60,7 +60,7 @@ def run(number: Positional[int]) -> int:
 
 
 def check(what: Positional[str], file: Path | None = None, json: bool = False) -> int:
-    """Check your answers to a lesson, or to one exercise; exit code 1 if one is wrong.
+    """Check answers to a lesson, or to one exercise; exit code 1 unless all are right.
 
     Args:
         what: a lesson, 8, or an exercise, 8.2
@@ -96,7 +96,8 @@ def _told(outcome: Outcome) -> str:
             paragraph, WIDTH, initial_indent=" " * 7, subsequent_indent=" " * 7
         )
     if outcome.printed:
-        lines.append(f"{' ' * 7}your code printed: {outcome.printed.strip()[:60]}")
+        first = outcome.printed.strip().splitlines()[0]
+        lines.append(f"{' ' * 7}your code printed: {first[:50]}")
     lines.append(f"{' ' * 7}hint: python -m lessons hint {outcome.label}")
     return "\n".join(lines)
 

@@ -60,7 +60,7 @@ class Judge:
         except NotImplementedError:
             raise
         except Exception as error:
-            raise Refusal(self._stumbled(error)) from error
+            raise Refusal(f"it {stumbled(error, self.file)}") from error
         for k, (before, after) in enumerate(zip(arguments, given, strict=True)):
             if not same(before, after):
                 raise Refusal(
@@ -68,13 +68,6 @@ class Judge:
                     "Work on a copy, or make a new array."
                 )
         return got
-
-    def _stumbled(self, error: Exception) -> str:
-        """Say where in the learner's file an error arose, and which."""
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [f"line {f.lineno}: {f.line}" for f in frames if f.filename == self.file]
-        at = f", at {own[-1]}" if own else ""
-        return f"it stops with {type(error).__name__}: {error}{at}"
 
     def match(
         self,
@@ -99,6 +92,14 @@ class Judge:
             if explains(mistake, cases, got, tolerance):
                 raise Refusal(f"{seen}\n{mistake.says}" if seen else mistake.says)
         raise Refusal(seen or _first_difference(cases, got, wanted, tolerance))
+
+
+def stumbled(error: Exception, file: str) -> str:
+    """Say which error it was, and where in the learner's file it arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f"line {f.lineno}: {f.line}" for f in frames if f.filename == file]
+    at = f", at {own[-1]}" if own else ""
+    return f"stops with {type(error).__name__}: {error}{at}"
 
 
 def explains(
@@ -179,9 +180,9 @@ def _like(got: Any, wanted: Any) -> Any:
         raise Refusal("it returns nothing: is there a `return`?")
     several = isinstance(wanted, tuple)
     if several and not isinstance(got, (tuple, list)):
-        raise Refusal(f"it returns {_kind(got)}; wanted are {len(wanted)} values")
+        raise Refusal(f"it returns {_kind(got)}; {len(wanted)} values are wanted")
     if several and len(got) != len(wanted):
-        raise Refusal(f"it returns {len(got)} values; wanted are {len(wanted)}")
+        raise Refusal(f"it returns {len(got)} values; {len(wanted)} are wanted")
     for one in got if several else [got]:
         try:
             numbers = np.asarray(one).dtype.kind in "fiub"
@@ -210,7 +211,8 @@ def _first_difference(
         for k, (a, b) in enumerate(zip(parts(g), parts(w), strict=True)):
             which = f" of value {k + 1}" if isinstance(w, tuple) else ""
             if a.shape != b.shape:
-                return f"the shape{which} is {a.shape}; wanted is {b.shape}"
+                wanted_shape = b.shape or "one number"
+                return f"the shape{which} is {a.shape}; wanted is {wanted_shape}"
             if not _close(tolerance)(a, b):
                 return _worst(a, b, which) + _inputs(case)
     raise AssertionError("nothing differs")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lessons.kit import races
-from lessons.kit.judge import Judge, Refusal, close
+from lessons.kit.judge import Judge, Refusal, close, stumbled
 
 Array = Any
 Shape = int | tuple[int, ...]
@@ -45,12 +45,13 @@ class Simulated(KernelJudge):
         except NotImplementedError:
             raise
         except Exception as error:
-            raise Refusal(self._stumbled(error)) from error
+            raise Refusal(f"it {stumbled(error, self.file)}") from error
         kernel: Any = self.answer
         try:
             kernel[grid, block](*simulated)
         except Exception as error:
-            raise Refusal(f"in Numba's simulator, {self._stumbled(error)}") from error
+            says = stumbled(error, self.file)
+            raise Refusal(f"in Numba's simulator it {says}") from error
         for ours, theirs in zip(watched, simulated, strict=True):
             if isinstance(ours, np.ndarray) and not close(ours, theirs):
                 raise Refusal(
@@ -80,7 +81,7 @@ class Interpreted(KernelJudge):
             first = str(error).strip().splitlines()
             raise Refusal(f"Numba cannot compile it: {' '.join(first[:3])}") from error
         except ptx.PtxError as fault:
-            says = str(fault).replace(kernel.function.name, function.__name__)
+            says = str(fault).replace(kernel.name, function.__name__)
             raise Refusal(says.replace(f"{self.file}:", "line ")) from fault
         return given
 

@@ -18,8 +18,9 @@ def mul_rule(judge: Judge) -> None:
     def exact(g: float, x: float, y: float) -> tuple[float, ...]:
         return pullback(np.multiply, (x, y), g)
 
+    at_zero = [(1.5, 0.0, 2.0), (1.5, 2.0, 0.0)]
     judge.match(
-        _floats(judge, 20, 3),
+        [*_floats(judge, 20, 3), *at_zero],
         exact,
         [
             Mistake(

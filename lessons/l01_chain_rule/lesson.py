@@ -89,8 +89,8 @@ for name, rule, ahead, behind in [
 
 # %% [markdown]
 # Differences need two forward passes for each input. The rules gave all three in one
-# backward pass, and would give a million in one: that is why networks are trained this
-# way round. A backward pass costs a small multiple of the forward pass, whatever the
+# backward pass, and would give a million in one: that is why one goes from the loss to
+# the inputs, and not from each input forwards. A backward pass costs a small multiple of the forward pass, whatever the
 # number of inputs (Griewank and Walther 2008, section 3.3).
 
 # %% [markdown]
@@ -98,8 +98,9 @@ for name, rule, ahead, behind in [
 #
 # `minivae` writes the graph down as the formula is computed, and then walks it from the
 # newest step to the oldest. `backward_steps` lets us watch; `backward()` is that walk
-# with nobody watching. Each line names a step, the input it sends to, its rule, the
-# adjoint that arrives and the one that it sends.
+# with nobody watching. Each line names a step, the adjoint that arrives, the one that is
+# sent, and the rule in between; x, y and z in a rule are the step's own two inputs and
+# its output, not those of our neuron.
 
 # %%
 import numpy as np
@@ -117,7 +118,7 @@ for event in backward_steps(L):
         print(f"{event.node.op.name:<5} {arrives:+.6f}  ->  {sends:+.6f}   {rule}")
 
 # %% [markdown]
-# Where an arrow ends at a number that was given, the adjoint is kept, in `.grad`.
+# At a number that was given the walk ends, and its adjoint is kept, in `.grad`.
 
 # %%
 assert W.grad is not None
@@ -125,7 +126,7 @@ assert abs(float(W.grad) - w_) < 1e-12
 print(f"by w, the machine's: {float(W.grad):+.6f}   ours: {w_:+.6f}")
 
 # %% [markdown]
-# ## The experiment: what saturates
+# ## The experiment: a path that goes silent
 #
 # The adjoint of $w$ is a product of local factors along the path from $w$ to the loss.
 # One factor near zero is enough to silence the whole path. Turn up $w$: the neuron's
@@ -151,8 +152,9 @@ axes.legend()
 kit.figure(drawn, "l01_saturation")
 
 # %% [markdown]
-# At $w = -4$ the error is as large as it can be and the gradient is nothing: the neuron
-# is wrong, and cannot learn. That is why layers begin with small weights (lesson 5).
+# At $w = -4$ the factor $2(y - t)$ is at its limit of −4 and the gradient is nothing: the
+# neuron is as wrong as it can be, and cannot learn. It is said to *saturate*. That is why
+# layers begin with small weights (lesson 5).
 
 # %% [markdown]
 # ## Your turn

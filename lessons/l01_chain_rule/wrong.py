@@ -32,7 +32,7 @@ def one_for_both(g, x, y):
     return other, other
 
 
-@wrong(1, "wanted are 2 values")
+@wrong(1, "2 values are wanted")
 def only_one(g, x, y):
     return g * y
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def log_normal(judge: Judge) -> None:
     )
 
 
+@cache
 def _kl_by_integral(mu: float, logvar: float) -> float:
     """∫ q (log q − log p) over ten standard deviations of q."""
     sigma = np.exp(0.5 * logvar)

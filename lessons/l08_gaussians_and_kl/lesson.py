@@ -3,8 +3,9 @@
 #
 # An autoencoder of lesson 6 gives each image a point. A variational one gives it a
 # *distribution* over points, which says where the code is and how sure that is. Two
-# things are then needed: the density of a Gaussian, and what it costs that the codes of
-# an image are not spread like those of all images.
+# things are then needed: the density of a Gaussian, and the price of an image's
+# distribution being another one than $\mathcal N(0, 1)$, the *prior*, to which those of all
+# images are held. The numbers of a code are called *latents*.
 #
 # ## The density
 #
@@ -48,8 +49,8 @@ print(f"area under the density: {area:.9f}")
 #
 # $$\mathrm{KL}(q \,\|\, p) = \mathbb E_{z \sim q}\left[\log q(z) - \log p(z)\right].$$
 #
-# In nats (natural logarithms) it is what it costs to describe draws of $q$ with a code
-# made for $p$ (Cover and Thomas 2006, section 5.4). For $q = \mathcal N(\mu, \sigma^2)$
+# In nats (natural logarithms) it is the *extra* cost of describing draws of $q$ in a
+# language made for $p$ instead of one made for $q$ (Cover and Thomas 2006, section 5.4). For $q = \mathcal N(\mu, \sigma^2)$
 # and the prior $p = \mathcal N(0, 1)$ the expectation can be done by hand, since
 # $\mathbb E[(z - \mu)^2] = \sigma^2$ and $\mathbb E[z^2] = \mu^2 + \sigma^2$:
 #
@@ -57,8 +58,8 @@ print(f"area under the density: {area:.9f}")
 #
 # It is zero where $\mu = 0$ and $\sigma = 1$, and positive everywhere else (Gibbs'
 # inequality). $\mu^2$ pays for being somewhere in particular. $\sigma^2 - 1 - \log
-# \sigma^2$ pays for being surer, or less sure, than the prior; being twice as sure, over
-# and over, costs $\log 2$ nats each time.
+# \sigma^2$ pays for being surer, or less sure, than the prior; once $\sigma$ is
+# small, halving it costs about $\log 2$ nats each time.
 #
 # The latents of an image are independent under $q$ and under $p$. Then $\log q$ and
 # $\log p$ are sums over the latents, and so is their expected difference: **the KL of an
@@ -135,8 +136,8 @@ kit.figure(drawn, "l08_kl")
 
 # %% [markdown]
 # On the left, the cross is the prior. To the right of it the walls are those of a
-# parabola: moving by $\mu$ costs $\mu^2/2$. Downwards, growing surer costs about half a
-# nat for each unit of logvar, for ever. Upwards the wall is steep: $\sigma^2$ itself.
+# parabola on either side: moving by $\mu$ costs $\mu^2/2$. Downwards, growing surer costs about half a
+# nat for each unit of logvar, for ever. Upwards the wall is steep: $\sigma^2 / 2$.
 
 # %% [markdown]
 # ## What the closed form is worth

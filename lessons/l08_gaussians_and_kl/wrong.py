@@ -137,6 +137,6 @@ def over_s(mu, logvar, eps):
     return values.mean(), values.std() / len(values)
 
 
-@wrong(3, "wanted are 2 values")
+@wrong(3, "2 values are wanted")
 def mean_only(mu, logvar, eps):
     return _terms(mu, logvar, mu + np.exp(0.5 * logvar) * eps).mean()

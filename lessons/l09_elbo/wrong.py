@@ -96,7 +96,7 @@ def divided_twice(x, W, s2):
     return mean / s2, covariance
 
 
-@wrong(2, "wanted are 2 values")
+@wrong(2, "2 values are wanted")
 def mean_only(x, W, s2):
     return _exact(x, W, s2)[0]
 

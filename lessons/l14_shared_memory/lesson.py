@@ -43,7 +43,7 @@ def block_sum(x, out):
 
 x, out = np.arange(13, dtype=np.float32), np.zeros(2, np.float32)
 report = races.run(block_sum, grid=2, block=8, arrays=(x, out))
-print(f"sums {out.tolist()}, of {report.barriers} barriers")
+print(f"sums {out.tolist()}; each of 2 blocks passed {report.barriers // 2} barriers")
 assert out.tolist() == [28, 50]
 
 # %% [markdown]
@@ -54,7 +54,8 @@ assert out.tolist() == [28, 50]
 # about other blocks.
 #
 # Below, each row is the time between two barriers, each column a cell of shared memory. A
-# filled square was written by the thread whose number it bears; a dot was read.
+# filled square was written by the thread whose number it bears (and, after the first
+# row, read by it before); a dot was only read.
 
 # %%
 drawn, axes = kit.canvas(height=2.4)
@@ -77,9 +78,8 @@ kit.figure(drawn, "l14_tree")
 # %% [markdown]
 # All threads of a block must reach a barrier, and the same one. If it stands in a branch
 # that some do not take, those who did wait for ever. If it is left out, a thread reads a
-# cell that another is still writing. On a given day the numbers may be right: the simulator
-# of Numba, which runs threads one after the other, gets them right. So the accesses are
-# watched, not the sums.
+# cell that another is still writing. On one day the numbers may be right, on another not.
+# So the accesses are watched, not the sums.
 
 
 # %%
@@ -124,8 +124,8 @@ for kernel in (without_waiting, waiting_in_a_branch, trusting_zeros):
         print(f"{kernel.__name__}: {fault}\n")
 
 # %% [markdown]
-# The last one is a fault of another kind: shared memory holds what the block before left
-# there. Whoever has nothing to contribute writes a zero.
+# The last one is a fault of another kind: shared memory may hold anything at first, what
+# another block left there for example. Whoever has nothing to contribute writes a zero.
 
 # %% [markdown]
 # ## A product in tiles
@@ -184,7 +184,7 @@ assert reads[naive] == 4 * reads[tiled]
 # %% [markdown]
 # Two barriers stand in the loop. The first: no thread may use a tile before it is all
 # there. The second: none may overwrite it before all have used it. Leaving out the second
-# is the classic race, since it needs a fast thread and a slow one to be seen.
+# is the classic race: it is seen only when one thread is ahead of another.
 
 # %% [markdown]
 # ## Your turn
