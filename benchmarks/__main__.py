@@ -7,20 +7,66 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import tyro
+from tyro.conf import Positional
 
-from benchmarks import curves, mutants, scale, train
+from benchmarks import compare, curves, kernels, mutants, scale, train
 from benchmarks.peers import run
 from minivae.errors import UserError
 
+
+def kernels_command(
+    name: Positional[str | None] = None,
+    rung: str | None = None,
+    device: str = "cpu",
+    rounds: int = 5,
+    small: bool = False,
+    figures: Path | None = None,
+    write: bool = False,
+    json: bool = False,
+) -> None:
+    """Time the rungs of kernels in turns, beside the floor of their family.
+
+    A rung's results are compared with its reference's first. Rungs that need a device
+    are listed with their static figures, and as not measured.
+
+    Args:
+        name: a family, bernoulli or gaussian.forward say; by default all of them
+        rung: module:rung, one of your own: it must pass the whole proof, then is timed
+        device: cpu, or cuda where there is one
+        rounds: turns that each rung gets, of 5 calls each
+        small: the sizes of the tests, to see that it works
+        figures: also draw the ladders and the roofline into this folder
+        write: also put all tables and pictures into benchmarks/README.md
+        json: print one JSON document and nothing else
+    """
+    kernels.run(name, rung, device, rounds, small, figures, write, json)
+
+
+def compare_command(
+    before: Positional[Path], after: Positional[Path], json: bool = False
+) -> None:
+    """Compare the rows of two runs, of any benchmark.
+
+    Args:
+        before: what a benchmark printed with --json
+        after: the same, later or elsewhere
+        json: print one JSON document and nothing else
+    """
+    compare.run(before, after, json)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
+    "kernels": kernels_command,
     "train": train.train,
     "peers": run.peers,
     "mutants": mutants.mutants,
     "scale": scale.scale,
     "curves": curves.curves,
+    "compare": compare_command,
 }
 INTERRUPTED = 130
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,17 @@ def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "minivae": importlib.metadata.version("minivae"),
+        "minivae": own_version(),
     } | ({blas["internal_api"]: str(blas["version"])} if blas else {})
+
+
+def own_version() -> str:
+    """Return minivae's version; of a tree that is not installed, what it says."""
+    try:
+        return importlib.metadata.version("minivae")
+    except importlib.metadata.PackageNotFoundError:
+        project = Path(__file__).parent.parent / "pyproject.toml"
+        return str(tomllib.loads(project.read_text("utf-8"))["project"]["version"])
 
 
 def cpu_model() -> str:

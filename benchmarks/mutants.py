@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import ast
 import re
+import signal
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
-from minivae_kernels import Family, Rung, families, launch, nvrtc
+from minivae_kernels import Family, Rung, devices, families, launch, nvrtc
 from minivae_kernels.launch import NumbaCuda
 from minivae_kernels.nvrtc import FOLDER, CompileError
 from minivae_kernels.proof import all_faults
 from tyro.conf import Positional
 
+from benchmarks import report
+from benchmarks.report import Sheet
+from minivae.errors import UserError
+
+LIMIT = 40  # seconds of CPU for one mutant; the proof of a right file takes some 10
 EACH_KIND = 2  # mutants of a kind in one file, spread over it
 HEADERS_OF = {"common.cuh": ("bernoulli", "gaussian", "logmeanexp")}
 """Whose kernels call what a header defines; others only take its types."""
@@ -167,13 +172,13 @@ class Mutant:
 def mutants_of(path: Path) -> list[Mutant]:
     """Return mutants of a file: some of each kind that can occur in it."""
     text = path.read_text(encoding="utf-8")
-    lines, code = text.splitlines(), _code_lines(path, text)
+    lines, code = text.splitlines(), code_lines(path, text)
     found = []
     for kind, (pattern, edit) in KINDS.items():
         spots = [
             (number, match)
             for number in code
-            for match in re.finditer(pattern, _without_comment(path, lines[number]))
+            for match in re.finditer(pattern, without_comment(path, lines[number]))
         ]
         step = max(1, -(-len(spots) // EACH_KIND))
         for number, match in spots[::step]:
@@ -190,11 +195,12 @@ def mutants_of(path: Path) -> list[Mutant]:
     return found
 
 
-def _without_comment(path: Path, line: str) -> str:
+def without_comment(path: Path, line: str) -> str:
+    """Return a line up to its comment."""
     return re.sub(r"(//|#).*" if path.suffix != ".py" else r"#.*", "", line)
 
 
-def _code_lines(path: Path, text: str) -> list[int]:
+def code_lines(path: Path, text: str) -> list[int]:
     """Return the numbers of lines with code of a kernel in them."""
     if path.suffix != ".py":
         return [
@@ -294,12 +300,29 @@ def _module(name: str, path: Path, text: str) -> Iterator[None]:
         _forget()
 
 
-def verdict(mutant: Mutant) -> str:
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in the context once it has taken so much CPU time."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("a loop that does not end")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def verdict(mutant: Mutant, limit: float = LIMIT) -> str:
     """Return the first fault of a mutant; "" if it survives.
 
-    "invalid" is one that does not compile: it tests the compiler.
+    "invalid" is one that does not compile: it tests the compiler. One that is not done
+    after `limit` seconds of CPU is noticed by that.
     """
-    with in_place_of(mutant.file, mutant.text):
+    with in_place_of(mutant.file, mutant.text), at_most(limit):
         for family, rung in rungs_of(mutant.file):
             try:
                 for fault in all_faults(family, rung, seed=1):
@@ -319,37 +342,79 @@ def all_mutants() -> list[Mutant]:
     return [mutant for path in sorted(files) for mutant in mutants_of(path)]
 
 
-def mutants(file: Positional[str | None] = None, workers: int = 2) -> None:
+@dataclass
+class Score:
+    """What became of the mutants of one file."""
+
+    killed: int = 0
+    listed: int = 0  # compute the same, for the reason given above
+    survivors: list[Mutant] = field(default_factory=list)
+
+    @property
+    def made(self) -> int:
+        """All that compile."""
+        return self.killed + self.listed + len(self.survivors)
+
+
+def mutants(
+    file: Positional[str | None] = None, workers: int = 2, write: bool = False
+) -> None:
     """Change kernels one token at a time, and count the mutants that are noticed.
 
     Args:
         file: one file, bernoulli.cu say; by default all
         workers: processes
+        write: also put the score into benchmarks/README.md
     """
     chosen = [m for m in all_mutants() if file in (None, m.file)]
-    killed, made, survivors = Counter[str](), Counter[str](), []
+    if not chosen:
+        files = ", ".join(dict.fromkeys(m.file for m in all_mutants()))
+        raise UserError(f"no file {file!r} of kernels; have {files}")
+    if write:
+        if file is not None:
+            raise UserError("the page has the score of all files: leave FILE out")
+        report.split_page("mutants")  # not after an hour
+    if reason := devices.why_no_ptx() or devices.why_no_numba_cuda():
+        raise UserError(f"nothing would notice a mutant here: {reason}")
     import_module("minivae_kernels.ptx")
+    scores: dict[str, Score] = {}
     with ProcessPoolExecutor(workers) as pool:
         for mutant, said in zip(chosen, pool.map(verdict, chosen), strict=True):
             if said == "invalid":
                 continue
-            language = "Numba" if mutant.file.endswith(".py") else "CUDA C"
-            made[language] += 1
+            score = scores.setdefault(mutant.file, Score())
             if said:
-                killed[language] += 1
+                score.killed += 1
             elif mutant.reason:
-                killed["listed"] += 1
-                made[language] -= 1
+                score.listed += 1
             else:
-                survivors.append(mutant)
+                score.survivors.append(mutant)
             outcome = said or mutant.reason or "SURVIVES"
             print(f"{mutant.file}:{mutant.line} {mutant.kind}: {mutant.now}")
             print(f"    {outcome[:150]}", flush=True)
-    print()
-    for language in made:
-        print(f"{language}: {killed[language]} of {made[language]} mutants killed")
-    print(f"listed as computing the same: {killed['listed']}")
+    if write:
+        report.write_page("mutants", [sheet(scores)])
+    report.print_sheets([sheet(scores)])
+    survivors = [m for score in scores.values() for m in score.survivors]
     for mutant in survivors:
         print(f"survives: {mutant.file}:{mutant.line} {mutant.kind}: {mutant.now}")
     if survivors:
         sys.exit(1)
+
+
+def sheet(scores: Mapping[str, Score]) -> Sheet:
+    """Return the score by file, and of each language."""
+    rows = [
+        (name, *map(str, (s.made, s.killed, s.listed, len(s.survivors))))
+        for name, s in scores.items()
+    ]
+    notes = []
+    for language, is_python in (("CUDA C", False), ("Numba", True)):
+        those = [s for n, s in scores.items() if n.endswith(".py") == is_python]
+        if those:
+            killed = sum(s.killed for s in those)
+            counted = killed + sum(len(s.survivors) for s in those)
+            notes.append(f"{language}: {killed} of {counted} mutants killed.")
+    notes.append("Listed: the mutant computes the same; `mutants.py` says why.")
+    header = ("file", "mutants", "killed", "listed", "survive")
+    return Sheet("Mutants: one token of a kernel changed", header, rows, notes)

@@ -23,6 +23,11 @@ from minivae import (  # noqa: E402 (what follows needs the operators)
     study,
     verify,
 )
+from minivae.page import notebook  # noqa: E402
+
+study.recording.notebook = notebook
+tensor.Tensor._repr_html_ = notebook.tensor_html  # type: ignore[attr-defined]
+
 from minivae.errors import UserError  # noqa: E402
 from minivae.models import (  # noqa: E402
     AE,

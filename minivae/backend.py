@@ -12,9 +12,9 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import minivae_kernels as kernels
 import numpy as np
@@ -24,6 +24,9 @@ from minivae.errors import UserError
 
 Array: TypeAlias = NDArray[Any]
 """A NumPy array, or a CuPy array, which has the same interface."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _NUMBERS = (bool, int, float, np.generic)
 
@@ -150,3 +153,17 @@ def limited_threads(threads: int | None) -> Iterator[int]:
 
     with one_pool(threads) as count:
         yield count
+
+
+def each(
+    function: Callable[[Item], Result], items: Iterable[Item], like: Array
+) -> list[Result]:
+    """Return `function(item)` of each item, every thread at an item of its own.
+
+    In turn, if `like` is on a device or kernels run in the interpreter.
+    """
+    from minivae_kernels import devices, threads
+
+    if xp_of(like) is not np or devices.session() is not None:
+        return [function(item) for item in items]
+    return threads.each(function, items)

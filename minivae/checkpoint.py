@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.errors import UserError
+from minivae.files import write
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
@@ -71,22 +71,6 @@ def prepare(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or all of the new."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise UserError(f"cannot write {path}: {error.strerror}") from error
-        raise
 
 
 def forget(folder: Path) -> None:

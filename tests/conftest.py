@@ -6,10 +6,12 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+AXE = Path(__file__).parent.parent / ".axe/node_modules/axe-core/axe.min.js"
 PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
     "torch": (
         "torch is not installed",
@@ -22,16 +24,20 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
             and importlib.util.find_spec("playwright") is not None
         ),
     ),
+    "axe": (
+        "no axe-core: npm install --prefix .axe axe-core@4.14.1",
+        lambda: AXE.exists() and PARTS["browser"][1](),
+    ),
     "ptx": (
         "NVRTC or numba-cuda is not installed: pip install 'minivae[ptx]'",
         lambda: _has_ptx(),
     ),
-    "cuda": ("no CUDA device", lambda: _has_cuda()),
+    "gpu": ("no CuPy, or no CUDA device", lambda: _has_gpu()),
 }
 """The optional parts: why a test of it is skipped, and whether it is here."""
 
 
-def _has_cuda() -> bool:
+def _has_gpu() -> bool:
     from minivae.backend import cuda_library
     from minivae.errors import UserError
 
@@ -54,10 +60,7 @@ def required() -> set[str]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    parts = [mark.args[0] for mark in item.iter_markers("needs")]
-    if item.get_closest_marker("gpu"):
-        parts.append("cuda")
-    for part in parts:
+    for part in _parts(item):
         reason, is_here = PARTS[part]
         if is_here():
             continue
@@ -66,8 +69,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+def _parts(item: pytest.Item) -> list[str]:
+    """The parts that a test needs; the marker gpu is one by itself."""
+    parts = [mark.args[0] for mark in item.iter_markers("needs")]
+    return [*parts, "gpu"] if item.get_closest_marker("gpu") else parts
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tested = {mark.args[0] for item in items for mark in item.iter_markers("needs")}
+    tested = {part for item in items for part in _parts(item)}
     if missing := required() - tested:
         raise pytest.UsageError(f"MINIVAE_REQUIRE: no test needs {sorted(missing)}")
 

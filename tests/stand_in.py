@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -70,13 +71,13 @@ def _operator(name: str) -> Callable[..., Any]:
 
 
 _BINARY = ["add", "sub", "mul", "truediv", "pow", "matmul"]
+_BINARY += ["and", "or", "xor", "lshift", "rshift"]
 _COMPARISONS = ["lt", "le", "gt", "ge", "eq"]
 for _name in [
     *(f"__{n}__" for n in _BINARY + _COMPARISONS),
     *(f"__r{n}__" for n in _BINARY),
     *(f"__i{n}__" for n in _BINARY if n != "matmul"),
     "__neg__",
-    "__and__",
 ]:
     setattr(ndarray, _name, _operator(_name))
 
@@ -111,6 +112,16 @@ def asarray(value: Any, dtype: Any = None) -> ndarray:
     return ndarray(np.array(_inside(value), dtype=dtype))
 
 
+def asnumpy(array: ndarray) -> np.ndarray:
+    """Move an array to the host."""
+    return array.get()
+
+
+def copyto(goal: ndarray, source: ndarray) -> None:
+    """Copy one array to another."""
+    np.copyto(goal.inside, source.inside)
+
+
 def empty(shape: Any, dtype: Any = float) -> ndarray:
     """Return memory that nobody has written: NaN, and large integers."""
     made = np.empty(shape, dtype)
@@ -122,15 +133,66 @@ def empty(shape: Any, dtype: Any = float) -> ndarray:
 
 
 class Device:
-    """The current device."""
+    """The current device; everything in it has happened when a call returns."""
 
     compute_capability = "90"
+    attributes: ClassVar = {"L2CacheSize": 1024}
+
+    def synchronize(self) -> None:
+        """Wait for nothing."""
 
 
+class Event:
+    """A moment on the clock: times of the interpreter, and not those of a GPU."""
+
+    def record(self, stream: Any = None) -> None:
+        self.at = perf_counter()
+
+
+class Stream:
+    """A stream, whose launches a graph can keep and repeat."""
+
+    capturing: ClassVar[list[Callable[[], None]] | None] = None
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        pass
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert Stream.capturing is None, "the stream is still capturing"
+
+    def synchronize(self) -> None:
+        """Wait for nothing."""
+
+    def begin_capture(self) -> None:
+        Stream.capturing = []
+
+    def end_capture(self) -> Any:
+        kept, Stream.capturing = Stream.capturing, None
+        assert kept is not None, "nothing is being captured"
+        return SimpleNamespace(launch=lambda stream: [launch() for launch in kept])
+
+
+PROPERTIES = {
+    "name": b"a stand-in: no GPU",
+    "multiProcessorCount": 1,
+    "l2CacheSize": 1024,
+}
 cuda = SimpleNamespace(
     Device=Device,
-    runtime=SimpleNamespace(getDeviceCount=lambda: 1, driverGetVersion=lambda: 13000),
+    Event=Event,
+    Stream=Stream,
+    get_elapsed_time=lambda start, stop: 1e3 * (stop.at - start.at),
+    is_available=lambda: True,
+    runtime=SimpleNamespace(
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda number: PROPERTIES,
+        driverGetVersion=lambda: 13000,
+    ),
 )
+__version__ = "stand-in"
 launches: Counter[str] = Counter()
 
 
@@ -147,9 +209,16 @@ class RawModule:
             for value in arguments:
                 if not isinstance(value, (ndarray, np.generic)):
                     raise TypeError(f"{name}: {value!r} has no size on a device")
-            launches[name] += 1
             inside = [_inside(value) for value in arguments]
-            kernel.run(grid, block, inside, shared_bytes=shared_mem)
+
+            def run() -> None:
+                launches[name] += 1
+                kernel.run(grid, block, inside, shared_bytes=shared_mem)
+
+            if Stream.capturing is None:
+                run()
+            else:
+                Stream.capturing.append(run)
 
         return launch
 

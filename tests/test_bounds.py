@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import minivae_kernels as kernels
 import numpy as np
 import pytest
 from command import done, minivae
@@ -15,7 +16,7 @@ from tiny import few_digits, fit, small
 from tolerances import FLOAT32, FLOAT64, STANDARD_ERRORS
 
 from minivae import models
-from minivae.backend import Array
+from minivae.backend import Array, limited_threads
 from minivae.errors import UserError
 from minivae.evaluate import bounds, comparable, exact_log_p, ledger
 from minivae.evaluate.bounds import (
@@ -168,6 +169,27 @@ def test_the_ledger_is_the_same_in_any_batch(name: str) -> None:
     for k, bound in whole["iwae"].items():
         assert abs(bound["value"] - parts["iwae"][k]["value"]) <= FLOAT32 * 100
     assert whole["aggregate"] == parts["aggregate"]
+
+
+def test_the_bounds_are_the_same_bits_on_any_number_of_threads() -> None:
+    model, found = small("vae", likelihood="bernoulli"), []
+    for count in (1, 2, 3):
+        with limited_threads(count):
+            numbers = ledger(model, few_digits(), batch=7, draws=3)
+        found.append([numbers[key] for key in ("neg_elbo", "recon", "kl", "iwae")])
+    assert found == found[:1] * 3
+
+
+def test_bound_and_objective_run_the_kernel_family() -> None:
+    """Asked for by name, a rung that cannot run here says so."""
+    model, x = make("iwae", samples=3), images()
+    log_w = draw(model, x, 4).log_w
+    noise = Noise(0, Stream.CHECK)
+    with kernels.family("logmeanexp").use("logmeanexp_online"):
+        with pytest.raises(kernels.CannotRunError):
+            importance_bound(log_w, 2)
+        with pytest.raises(kernels.CannotRunError):
+            model.loss_terms(x, noise)
 
 
 def test_a_bound_above_what_it_bounds_is_an_error(

@@ -217,7 +217,7 @@ def test_a_mistake_ends_the_process_with_one_line(tmp_path: Path) -> None:
 
 
 def test_formulas_are_printed_whatever_the_locale() -> None:
-    ended = process("step", encoding="utf-8")
+    ended = process("step", "--plain", encoding="utf-8")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Wᵀ" in ended.stdout
 

@@ -166,6 +166,14 @@ def test_data_that_changed_after_training_are_refused(
         (("traverse", "--latents", 2), "no latent 2: there are 0 to 1"),
         (("traverse", "--steps", 0), "steps must be at least 1"),
         (("traverse", "--span", "nan"), "span must be a finite number"),
+        (("traverse", "--steps", 10_000), "10,000 images in a row: at most 100"),
+        (("traverse", "--frames", 10_000), "a GIF of 10,000 frames: give 2 to 500"),
+        (("traverse", "--frames", 1), "a GIF of 1 frames"),
+        (("interpolate", "--paths", "curved"), "no path 'curved'"),
+        (("manifold", "--steps", 1), "2 to 100 steps a side, not 1"),
+        (("manifold", "--steps", 1000), "2 to 100 steps a side, not 1,000"),
+        (("manifold", "--latents", 0, 2), "no latent 2: there are 0 to 1"),
+        (("manifold", "--latents", 1, 1), "over two latents, not [1, 1]"),
         (("gradcheck", "gan"), "no model 'gan'"),
         (("step", "--model", "gan"), "no model 'gan'"),
         (("step", "--beta", 2), "beta belongs to --model betavae"),
@@ -287,7 +295,9 @@ def test_evaluate_prints_the_same_ledger_as_a_table(vae: Path) -> None:
     [
         ("sample", ("--n", 5, "--columns", 3), 3, 5),
         ("reconstruct", ("--n", 6, "--columns", 4), 4, 12),
-        ("interpolate", ("--pairs", 0, 1, 2, 3, "--steps", 5), 5, 10),
+        ("interpolate", ("--pairs", 0, 1, 2, 3, "--steps", 5), 5, 30),
+        ("interpolate", ("--paths", "spherical", "--steps", 6), 6, 24),
+        ("manifold", ("--steps", 3), 3, 9),
         ("traverse", ("--latents", 1, "--steps", 7), 7, 7),
         ("traverse", ("--image", 3), 11, 22),
     ],
@@ -305,7 +315,7 @@ def test_a_picture_is_written_as_png_and_as_array(
     stem = tmp_path / "new" / "picture-0.5"
     printed = done(command, vae, *options, "--out", stem)
     png, npy = (stem.with_name(f"picture-0.5.{kind}") for kind in ("png", "npy"))
-    assert printed.split() == [str(png), str(npy)]
+    assert printed.splitlines()[:2] == [str(png), str(npy)]
     images = np.load(npy)
     assert images.shape == (count, 1, 8, 8)
     assert images.dtype == np.float32
@@ -328,9 +338,10 @@ def test_the_pictures_show_what_they_say(vae: Path, tmp_path: Path) -> None:
     pairs = made("reconstruct", "--n", 6)
     np.testing.assert_array_equal(pairs[::2], test[:6])
     np.testing.assert_array_equal(pairs[1::2], model.reconstruct(test[:6]))
-    line = made("interpolate", "--pairs", 4, 9, "--steps", 3)
-    ends = model.reconstruct(test[[4, 9]])
-    np.testing.assert_allclose(line[[0, 2]], ends, rtol=FLOAT32)
+    lines = made("interpolate", "--pairs", 4, 9, "--steps", 3)
+    ends, grey = model.reconstruct(test[[4, 9]]), load("digits").test.images[[4, 9]]
+    for path, expected in zip(np.split(lines, 3), (ends, ends, grey), strict=True):
+        np.testing.assert_allclose(path[[0, 2]], expected, rtol=FLOAT32)
     drawn = made("sample", "--n", 4, "--seed", 1)
     np.testing.assert_array_equal(drawn, made("sample", "--n", 4, "--seed", 1))
     assert (drawn != made("sample", "--n", 4, "--seed", 2)).any()

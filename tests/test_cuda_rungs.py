@@ -35,6 +35,7 @@ from minivae_kernels.devices import why_not_driver
 from minivae_kernels.examples import CALLS, Call, Draw
 from minivae_kernels.launch import CudaC, NumbaCuda, entry_name
 from minivae_kernels.proof import (
+    DOUBLE_SHAPES,
     WORST_NOISE,
     faults,
     faults_of_call,
@@ -47,7 +48,6 @@ pytestmark = pytest.mark.needs("ptx")
 RUNGS = [(f, rung) for f in families() for rung in f.rungs if rung.kernels]
 NAMES = [f"{f.name}-{rung.name}" for f, rung in RUNGS]
 each_rung = pytest.mark.parametrize(("family", "rung"), RUNGS, ids=NAMES)
-DOUBLE_SHAPES = [(3, 31), (65, 20), (17, 132)]
 NO_ROWS = ("philox.", "sgd", "adagrad", "rmsprop", "adam")  # take flat arrays
 
 

@@ -192,6 +192,7 @@ def test_losses_and_normalisation_are_fused() -> None:
         "gaussian_kl",
         "gaussian_nll",
         "layer_norm",
+        "logmeanexp",
         "reparameterize",
         "reparameterize_kl",
         "soft_bce",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import Opened, chromium
 
 import minivae as mv
 from minivae.data import Dataset, load
@@ -325,36 +325,18 @@ def test_colours_stand_out_on_the_paper(theme: str) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"],
-        )
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened
 
 
-class Seen:
-    """A page opened in the browser, and what came of it."""
+class Seen(Opened):
+    """A report with all its details open, and how it looks."""
 
     def __init__(self, browser: Any, path: Path, width: int, scheme: str) -> None:
-        context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme
-        )
-        page = context.new_page()
-        self.requests: list[str] = []
-        self.messages: list[str] = []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.messages.append(message.text))
-        page.on("pageerror", lambda error: self.messages.append(str(error)))
-        page.goto(path.as_uri())
+        super().__init__(browser, path, width=width, height=800, scheme=scheme)
+        page = self.page
         page.evaluate(
             "document.querySelectorAll('details').forEach(d => d.open = true)"
-        )
-        self.overflow = page.evaluate(
-            "document.documentElement.scrollWidth - innerWidth"
         )
         self.out_of_reach = page.evaluate(
             "[...document.querySelectorAll('.scroll:not([tabindex])')]"
@@ -369,7 +351,6 @@ class Seen:
             " return [c.backgroundColor, c.color, c.stroke, c.fill].join() })"
         )
         self.picture = page.screenshot(full_page=True)
-        context.close()
 
 
 @pytest.mark.needs("browser")
@@ -382,15 +363,13 @@ def test_a_browser_shows_it_at_any_width_in_light_and_dark(
     colours, pictures = [], set()
     for width in (320, 1280):
         for scheme in ("light", "dark"):
-            seen = Seen(browser, path, width, scheme)
-            fetched = [url for url in seen.requests if not url.startswith("data:")]
-            assert fetched == [path.as_uri()]
-            assert seen.messages == []
-            assert seen.overflow <= 0
-            assert seen.out_of_reach == 0
-            assert seen.broken == 0
-            colours.append(seen.colours)
-            pictures.add(seen.picture)
+            with Seen(browser, path, width, scheme) as seen:
+                seen.quiet()
+                assert seen.overflow() <= 0
+                assert seen.out_of_reach == 0
+                assert seen.broken == 0
+                colours.append(seen.colours)
+                pictures.add(seen.picture)
     assert colours[0] == colours[2]
     assert colours[1] == colours[3]
     assert all(a != b for a, b in zip(colours[0], colours[1], strict=True))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -168,6 +170,54 @@ def test_a_product_in_parts_is_the_product(shape: tuple[int, int, int]) -> None:
             found = pool.product(x, y)
             assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()
             assert found.tobytes() == pool.product(x, y).tobytes()
+
+
+def test_items_are_each_one_threads_and_their_results_the_same_bits() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(7, 200, 300)), rng.normal(size=(300, 400))
+    found = []
+    for count in (1, 2, 3, 9):
+        with pool.one_pool(count):
+            products = pool.each(lambda a: pool.product(a, y), x)
+            nested = pool.each(lambda n: sum(pool.each(abs, range(-n, 0))), range(5))
+        found.append(np.stack(products).tobytes())
+        assert nested == [0, 1, 3, 6, 10]
+    assert found == found[:1] * 4
+    assert pool.each(abs, []) == []
+
+
+def test_after_an_error_no_item_is_begun() -> None:
+    begun: list[int] = []
+
+    def item(number: int) -> None:
+        begun.append(number)
+        sleep(0.01)
+        raise ValueError(f"item {number}")
+
+    with pool.one_pool(2), pytest.raises(ValueError, match="item"):
+        pool.each(item, range(100))
+    assert len(begun) <= 2
+    with pool.one_pool(2):
+        assert pool.each(abs, [-1]) == [1]  # nothing is left locked
+
+
+def test_a_family_is_whole_when_threads_ask_for_it_first() -> None:
+    """Its name is in the registry before its module has been read to the end."""
+    code = (
+        "import threading, time, minivae_kernels as k, numpy as np\n"
+        "rung = k.Family.rung\n"
+        "def slow(*a, **o): time.sleep(0.1); return rung(*a, **o)\n"
+        "k.Family.rung = slow\n"
+        "x, bad = np.zeros((2, 3), np.float32), []\n"
+        "def ask():\n"
+        "    try: k.family('bias_activation')(x.copy(), x[0], activation='relu')\n"
+        "    except Exception as error: bad.append(error)\n"
+        "first = threading.Thread(target=ask); first.start()\n"
+        "while 'bias_activation' not in k.Family.registry: time.sleep(0.01)\n"
+        "ask(); first.join(); assert not bad, bad\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_within_the_pool_the_blas_has_one_thread_and_afterwards_its_own(

@@ -12,7 +12,7 @@ import pytest
 from command import minivae
 from scipy import special
 
-from minivae import verify
+from minivae import backend, verify
 from minivae.errors import UserError
 from minivae.verify import exact, oracles
 from minivae.verify.linear import cubature, images, linear_model, set_to
@@ -79,6 +79,31 @@ def test_a_latent_size_out_of_range_is_refused(latent: int) -> None:
 def test_an_unknown_oracle_lists_the_known() -> None:
     with pytest.raises(UserError, match="bayes_identity"):
         oracles.named("luck")
+
+
+@pytest.mark.needs("ptx")
+def test_an_oracle_holds_in_the_interpreter() -> None:
+    outcome = minivae("verify", "stability", "--device", "ptx", "--json")
+    assert outcome.code == 0
+    with backend.running_on("ptx") as launches:
+        assert all(claim.passed for claim in ORACLES["stability"].claims(5))
+    assert {name.partition(":")[0] for name in launches} == {"bernoulli", "logmeanexp"}
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ptx")
+@pytest.mark.parametrize("name", [n for n in ORACLES if n not in oracles.TOO_LARGE])
+def test_every_small_oracle_holds_in_the_interpreter(name: str) -> None:
+    for claim in verify.run(name, 2, "ptx"):
+        assert claim.passed, claim
+
+
+def test_what_is_too_large_for_the_interpreter_says_why() -> None:
+    assert set(oracles.TOO_LARGE) < set(ORACLES)
+    outcome = minivae("verify", "linear_vae", "--device", "ptx")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "trains for 1,000 steps" in outcome.err
+    assert minivae("verify", "kl", "--device", "cuda").code == 2
 
 
 # The exact side against itself: numbers worked out elsewhere
@@ -345,8 +370,9 @@ def test_the_command_prints_an_oracle() -> None:
     outcome = minivae("verify", "kl")
     assert outcome.code == 0
     assert "½ (mu² + e^a − 1 − a)" in outcome.out
-    assert minivae("verify", "luck").code == 2
-    assert minivae("verify", "kl", "--latent", 0).code == 2
+    for wrong in (["luck"], ["kl", "--latent", 0]):
+        outcome = minivae("verify", *wrong)
+        assert (outcome.code, outcome.out) == (2, "")
 
 
 # PyTorch

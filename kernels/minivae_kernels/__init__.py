@@ -37,13 +37,19 @@ MODULES = {
 """The module that completes each family, by the name of its file."""
 
 
+_whole: dict[str, Family] = {}
+
+
 def family(name: str) -> Family:
     """Return a family by name."""
     try:
-        return Family.registry[name]
+        return _whole[name]
     except KeyError:
+        # It is in the registry as soon as its module has begun: another thread waits
+        # here until the module is whole
         import_module(f"minivae_kernels.{MODULES[name]}")
-        return Family.registry[name]
+        _whole[name] = Family.registry[name]
+        return _whole[name]
 
 
 def families() -> list[Family]:

@@ -63,15 +63,23 @@ class RungRow:
 
 def rows(name: str | None = None) -> list[RungRow]:
     """Return a row for every rung of a family, or of all; raises `CannotRunError`."""
+    return [row for each in chosen(name) for row in rows_of(each)]
+
+
+def chosen(name: str | None = None) -> list[Family]:
+    """Return a family, those that "gaussian" begins, or all; may `CannotRunError`."""
     if name is None:
-        chosen = families()
-    else:
-        fitting = [each for each in MODULES if each.split(".")[0] == name]
-        names = [name] if name in MODULES else fitting
-        if not names:
-            raise CannotRunError(f"no family {name!r}; have {', '.join(MODULES)}")
-        chosen = [family(each) for each in names]
-    return [_row(each, rung) for each in chosen for rung in each.rungs]
+        return families()
+    fitting = [each for each in MODULES if each.split(".")[0] == name]
+    names = [name] if name in MODULES else fitting
+    if not names:
+        raise CannotRunError(f"no family {name!r}; have {', '.join(MODULES)}")
+    return [family(each) for each in names]
+
+
+def rows_of(each: Family) -> list[RungRow]:
+    """Return a row for every rung of a family."""
+    return [_row(each, rung) for rung in each.rungs]
 
 
 def _row(each: Family, rung: Rung) -> RungRow:
@@ -79,7 +87,7 @@ def _row(each: Family, rung: Rung) -> RungRow:
     arrays, options = call
     count, floor = elements(call), each.cost(*arrays, **options)
     cost = rung.cost(*arrays, **options) if rung.cost else None
-    interpreted = _not_interpreted(rung)
+    interpreted = devices.why_not_interpreted(rung)
     return RungRow(
         each.name,
         rung.number,
@@ -95,14 +103,6 @@ def _row(each: Family, rung: Rung) -> RungRow:
         interpreted,
         _kernels(each, rung) if interpreted is None else [],
     )
-
-
-def _not_interpreted(rung: Rung) -> str | None:
-    if not rung.kernels:
-        return "has no kernels of its own"
-    if rung.language == "Numba":
-        return devices.why_no_ptx() or devices.why_no_numba_cuda()
-    return devices.why_no_ptx()
 
 
 def _kernels(each: Family, rung: Rung) -> list[KernelRow]:

@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from minivae_kernels.conv import adjoint, forward, padded, small_size, taps, weight
+from minivae_kernels.conv import (
+    adjoint,
+    check,
+    forward,
+    padded,
+    small_size,
+    taps,
+    weight,
+)
 from minivae_kernels.family import library
 from minivae_kernels.threads import by_rows, one_blas_thread, seconds
 
@@ -26,7 +34,10 @@ GROUPS = 8  # of chunks, whose weight gradients are summed apart
 
 
 def windows(x: Any, small: tuple[int, int], kernel: Any, stride: int) -> Any:
-    """Return every window of the padded map x as a view (N, P, Q, C, Kh, Kw)."""
+    """Return every window of the padded map x as a view (N, P, Q, C, Kh, Kw).
+
+    Nothing is looked up: that the sizes belong together is for the caller to check.
+    """
     n, c, h, w = x.strides
     shape = (len(x), *small, x.shape[1], *kernel)
     strides = (n, stride * h, stride * w, c, h, w)
@@ -57,6 +68,7 @@ def forward_columns(
 ) -> Any:
     """Multiply all windows by all kernels."""
     small = small_size(x.shape, w.shape[2:], stride, padding)
+    check(x.shape, w.shape, (len(x), len(w), *small), stride, padding)
     found = windows(padded(x, padding), small, w.shape[2:], stride)
     y = found.reshape(-1, w[0].size) @ _flat(w).T
     if bias is not None:
@@ -75,6 +87,7 @@ def adjoint_columns(
     bias: Any = None,
 ) -> Any:
     """Multiply all pixels by all kernels, and add the windows up."""
+    check((len(y), w.shape[1], *size), w.shape, y.shape, stride, padding)
     shares = (rows_of(y) @ _flat(w)).reshape(len(y), *y.shape[2:], *w.shape[1:])
     shape = (len(y), size[0] + 2 * padding, size[1] + 2 * padding, w.shape[1])
     x = library(y).zeros(shape, y.dtype).transpose(0, 3, 1, 2)
@@ -92,6 +105,7 @@ def weight_columns(
     x: Any, y: Any, *, stride: int, padding: int, kernel: tuple[int, int]
 ) -> Any:
     """Multiply every channel of the small map by every window."""
+    check(x.shape, (y.shape[1], x.shape[1], *kernel), y.shape, stride, padding)
     found = windows(padded(x, padding), y.shape[2:], kernel, stride)
     taps = x.shape[1] * kernel[0] * kernel[1]
     w = rows_of(y).T @ found.reshape(-1, taps)
@@ -127,6 +141,7 @@ def forward_chunks(
 ) -> Any:
     """Copy the windows of a few images, multiply, go on: each thread for itself."""
     small = small_size(x.shape, w.shape[2:], stride, padding)
+    check(x.shape, w.shape, (len(x), len(w), *small), stride, padding)
     found = _last(padded(x, padding), w.shape[2:], small, stride)
     y = np.empty((len(x), *small, len(w)), x.dtype)
     flat = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, len(w))
@@ -154,6 +169,7 @@ def adjoint_chunks(
 ) -> Any:
     """Multiply the pixels of a few images, add their shares up, go on."""
     n, o, p, q = y.shape
+    check((n, w.shape[1], *size), w.shape, y.shape, stride, padding)
     x = np.zeros((n, size[0] + 2 * padding, size[1] + 2 * padding, w.shape[1]), y.dtype)
     flat = np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(o, -1)
     order = (0, 1, 2, 5, 3, 4)  # (N, P, Q, Kh, Kw, C) as (N, P, Q, C, Kh, Kw)
@@ -177,6 +193,7 @@ def weight_chunks(
 ) -> Any:
     """Add up the products of a few images' windows; then the groups, in order."""
     o, c = y.shape[1], x.shape[1]
+    check(x.shape, (o, c, *kernel), y.shape, stride, padding)
     found = _last(padded(x, padding), kernel, y.shape[2:], stride)
     taps = c * kernel[0] * kernel[1]
     sums = np.zeros((GROUPS, o, taps), x.dtype)

@@ -17,7 +17,7 @@ import importlib.util
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -40,6 +40,7 @@ class Session:
     noise: int = 0  # moves approximate instructions to the edge of their error
     most_blocks: int | None = None  # of grids that walk; fewer make longer walks
     keep_reports: bool = True
+    watch: Callable[..., Any] | None = None  # runs a launch instead, to look at it
     launches: Counter[str] = field(default_factory=Counter)
     reports: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -79,6 +80,16 @@ def running_on(
     _here.session = opened
     try:
         yield opened
+    finally:
+        _here.session = before
+
+
+@contextmanager
+def running_at_home() -> Iterator[None]:
+    """Leave the place of `running_on` while in the context, for the CPU."""
+    before, _here.session = session(), None
+    try:
+        yield
     finally:
         _here.session = before
 
@@ -135,6 +146,13 @@ def why_no_simulator() -> str | None:
 def why_no_ptx() -> str | None:
     """Return why the interpreter has nothing to interpret here."""
     return why_no_nvrtc()
+
+
+def why_not_interpreted(rung: Any) -> str | None:
+    """Return why a rung's kernels cannot run in the interpreter here."""
+    if not rung.kernels:
+        return "has no kernels of its own"
+    return why_no_ptx() or (why_no_numba_cuda() if rung.language == "Numba" else None)
 
 
 @cache

@@ -73,12 +73,15 @@ GEOMETRIES = (
 def _conv(first: str, second: str, **options: Any) -> Callable[..., Call]:
     """Two of the relation's three arrays, maps with channels last; for some, a bias.
 
-    The geometry varies with the shape.
+    The geometry varies with the shape, or is given in its place.
     """
 
-    def make(shape: tuple[int, int], draw: Draw) -> Call:
-        number = sum(shape) // 3 % len(GEOMETRIES)
-        geometry = LAYER if shape == SHAPE else GEOMETRIES[number]
+    def make(shape: Any, draw: Draw) -> Call:
+        if len(shape) == len(LAYER):
+            number, geometry, shape = 0, shape, SHAPE
+        else:
+            number = sum(shape) // 3 % len(GEOMETRIES)
+            geometry = LAYER if shape == SHAPE else GEOMETRIES[number]
         n, c, o, size, kernel, stride, padding = geometry
         n = n if all(shape) else 0
         small = (
@@ -123,7 +126,7 @@ SHAPES = {
     "logmeanexp": (64, 64),
 }
 ADAM = {"rate": 0.01, "beta1": 0.9, "beta2": 0.999, "root": 0.3, "eps": 0.01}
-CALLS: dict[str, Callable[[tuple[int, int], Draw], Call]] = {
+CALLS: dict[str, Callable[[Any, Draw], Call]] = {
     "philox.words": _philox,
     "philox.uniforms": _philox,
     "philox.normals": _philox,
@@ -170,13 +173,15 @@ class Draw:
 
 def example(
     name: str,
-    shape: tuple[int, int] | None = None,
+    shape: tuple[Any, ...] | None = None,
     dtype: DTypeLike = np.float32,
     *,
     rung: Rung | None = None,
     seed: int = 3,
 ) -> Call:
     """Return arguments and options of a call; `shape` is that of its first array.
+
+    For a convolution it may be a geometry, as in `GEOMETRIES`.
 
     Of the forms in which noise may come, all, or only the one that `rung` needs.
     """

@@ -127,6 +127,25 @@ class Rung:
         return why_no_nvrtc() if self.kernels else None
 
 
+class _Listeners(threading.local):
+    """Where calls of families are noted in this thread, if anywhere."""
+
+    calls: list[tuple[str, str]] | None = None
+
+
+_listeners = _Listeners()
+
+
+@contextmanager
+def heard() -> Iterator[list[tuple[str, str]]]:
+    """Note each call in this thread, (family, rung), while in the context."""
+    before, _listeners.calls = _listeners.calls, []
+    try:
+        yield _listeners.calls
+    finally:
+        _listeners.calls = before
+
+
 class Family:
     """An equation with its reference and its rungs; calling it runs the best of them.
 
@@ -188,7 +207,10 @@ class Family:
 
     def __call__(self, *arrays: Any, **options: Any) -> Any:
         """Compute on `arrays`, by the forced rung or the best that can run on them."""
-        return self.chosen(*arrays, **options).function(*arrays, **options)
+        rung = self.chosen(*arrays, **options)
+        if _listeners.calls is not None:
+            _listeners.calls.append((self.name, rung.name))
+        return rung.function(*arrays, **options)
 
     def chosen(self, *arrays: Any, **options: Any) -> Rung:
         """Return the rung that a call on these arguments runs."""

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class Parameter:
 class Kernel(ABC):
     """A function for a device, by the name it has in its source file.
 
+    `stem` names the file of this package. A kernel of your own gives the whole path of
+    its `.cu` file without the suffix; for Numba, the name of its module.
     `threads` is the size of the blocks that it is launched with. `defines` are macros
     of its text. A `strided` kernel of CUDA C takes arrays with gaps, and their strides.
     """
@@ -81,7 +84,7 @@ class Kernel(ABC):
 
     def __repr__(self) -> str:
         extra = "".join(f",{k}={v}" for k, v in self.defines.items())
-        return f"{self.stem}:{self.name}{extra}"
+        return f"{Path(self.stem).name}:{self.name}{extra}"
 
     @property
     @abstractmethod
@@ -165,13 +168,12 @@ class Launcher:
         opened = session()
         assert opened is not None
         entry = self.kernel.entry(parsed(self.kernel.compiled(real).ptx_path))
-        report = entry.run(
-            self.grid,
-            self.block,
-            self._flat(arguments),
-            detect=opened.detect,
-            noise=opened.noise,
-        )
+        options = {"detect": opened.detect, "noise": opened.noise}
+        words = self._flat(arguments)
+        if opened.watch:
+            report = opened.watch(self, entry, words, options)
+        else:
+            report = entry.run(self.grid, self.block, words, **options)
         opened.count(str(self.kernel), report)
 
     def _simulated(self, arguments: list[Any]) -> None:
@@ -231,7 +233,11 @@ def entry_name(text: str, name: str) -> str:
 @cache
 def source_of(stem: str) -> str:
     """Return the text of a `.cu` file."""
-    return (FOLDER / f"{stem}.cu").read_text(encoding="utf-8")
+    return _path_of(stem).read_text(encoding="utf-8")
+
+
+def _path_of(stem: str) -> Path:
+    return FOLDER / f"{stem}.cu"  # a stem that is a whole path stays itself
 
 
 class CudaC(Kernel):
@@ -264,7 +270,7 @@ class CudaC(Kernel):
 def _compiled_cuda_c(
     stem: str, arch: str, defines: tuple[tuple[str, int | str], ...]
 ) -> Compiled:
-    path = str(FOLDER / f"{stem}.cu")
+    path = str(_path_of(stem))
     return compile_cuda_c(source_of(stem), path, arch=arch, defines=dict(defines))
 
 
@@ -289,7 +295,9 @@ class NumbaCuda(Kernel):
         from minivae_kernels.numba_ptx import numba_cuda
 
         numba_cuda()
-        return getattr(import_module(f"minivae_kernels.{self.stem}"), self.name)
+        is_ours = (FOLDER / f"{self.stem}.py").is_file()
+        module = f"minivae_kernels.{self.stem}" if is_ours else self.stem
+        return getattr(import_module(module), self.name)
 
     @cached_property
     def simulated(self) -> Any:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,10 +51,8 @@ def compile_numba(
         return text, *assemble(text, arch)
 
     file = Path(function.__code__.co_filename)
-    versions = version("numba-cuda"), version("llvmlite"), version("nvidia-nvvm")
-    own = file.read_text(encoding="utf-8")  # that of a reader too
-    key = (_sources(), str(file), own, function.__name__, signature, real, arch)
-    return kept(f"{file.stem}-{function.__name__}", (*key, versions), make)
+    key = (_sources(), _text(file), str(file), function.__name__, signature, real, arch)
+    return kept(f"{file.stem}-{function.__name__}", (*key, *_versions()), make)
 
 
 def _ptx(function: Callable[..., Any], arguments: tuple[Any, ...], arch: str) -> str:
@@ -79,6 +77,23 @@ def _ptx(function: Callable[..., Any], arguments: tuple[Any, ...], arch: str) ->
     finally:
         vars(dispatcher)["get_current_device"] = asks_driver
     return text.decode() if isinstance(text, bytes) else str(text)
+
+
+@cache
+def _versions() -> list[str]:
+    """The versions of what compiles; nvvm may come with a toolkit, not as a wheel."""
+    found = []
+    for name in ("numba-cuda", "llvmlite", "nvidia-nvvm"):
+        try:
+            found.append(version(name))
+        except PackageNotFoundError:
+            found.append("")
+    return found
+
+
+def _text(file: Path) -> str:
+    """The text of a kernel's own file: it need not be one of ours."""
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 @cache

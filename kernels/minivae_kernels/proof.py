@@ -1,33 +1,41 @@
-"""What is asked of a CUDA rung: the checks that its compiled kernels must pass.
+"""What is asked of a rung: the checks that it must pass before anything is timed.
 
-    for fault in faults(family("bernoulli"), rung): print(fault)
+    for fault in proof(family("bernoulli"), rung): print(fault)
 
-Each call runs in the interpreter, with all its detectors on outputs that nobody has
-written; its results must be those of the reference, its inputs as they were, its bytes
-those it states. Tests, mutants and a reader's own kernel go through the same.
+A rung's results must be those of the reference and its inputs stay as they were. The
+kernels of a CUDA rung run as they are compiled, in the interpreter, with all its
+detectors on outputs that nobody has written, and must move the bytes that the rung
+states. Tests, mutants and a reader's own kernel go through the same.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minivae_kernels.devices import running_on
+from minivae_kernels.devices import (
+    CannotRunError,
+    Session,
+    running_on,
+    why_not_interpreted,
+)
 from minivae_kernels.examples import Call, example
 from minivae_kernels.family import Family, Rung
 from minivae_kernels.ptx import PtxError
 
 SHAPES = (
-    *((1, 1), (3, 4), (3, 31), (1, 33), (33, 3), (2, 1023), (2, 1024)),
+    *((1, 1), (1, 3), (31, 1), (3, 4), (3, 31), (1, 33), (33, 3), (2, 1023), (2, 1024)),
     *((129, 5), (65, 20), (5, 784), (17, 132), (300, 8), (70, 4), (2, 1100)),
 )
 """One row and many, below a warp and above a block, multiples of 4 and not."""
 LONGEST_PRODUCT = 200  # a longer sum is more of the same, tile by tile
 EMPTY = ((0, 4), (3, 0), (0, 0))
+DOUBLE_SHAPES = ((3, 31), (65, 20), (17, 132))
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 2e-6}
 """Of the largest value: some roundings, and the hardware's own functions."""
 IN_PLACE = {"sgd", "adagrad", "rmsprop", "adam", "bias_activation"}
@@ -71,6 +79,19 @@ def all_faults(family: Family, rung: Rung, seed: int | None = None) -> Iterator[
     yield from special_faults(family, rung)
 
 
+def proof(family: Family, rung: Rung) -> Iterator[str]:
+    """Yield all faults, those of the same source in float64 too.
+
+    Raises `CannotRunError` where there is nothing to prove it with: a proof that runs
+    nothing finds nothing.
+    """
+    if rung.kernels and (reason := why_not_interpreted(rung)):
+        raise CannotRunError(f"{rung.name} {reason}")
+    yield from all_faults(family, rung)
+    if np.dtype(np.float64) in rung.dtypes:
+        yield from faults(family, rung, DOUBLE_SHAPES, np.float64)
+
+
 def special_faults(family: Family, rung: Rung) -> Iterator[str]:
     """Yield faults of grids that walk far, and of approximations as bad as allowed."""
     for shape in ((130, 20), (40, 132)):
@@ -93,7 +114,9 @@ def faults_of_call(
     """Yield what is wrong with one call of a rung; `place` are options of `ptx`."""
     arrays, options = call
     before = _copies(call)
-    with running_on("ptx", **place) as session:
+    on_device = rung.runs_on == "cuda"
+    opened = running_on("ptx", **place) if on_device else nullcontext(Session("cpu"))
+    with opened as session:
         if rung.why_not(*arrays, **options):
             return
         try:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import pairwise
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import types
@@ -39,6 +40,8 @@ HAND_OVER = 3e-6  # seconds in which a worker takes the interpreter's lock and i
 POSTED, DONE = 0, 8  # on a worker's board: 64 bytes apart, on two cache lines
 
 Task = Callable[[], Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @emitted
@@ -164,6 +167,15 @@ class _Pool:
 
 
 _pool = _Pool()
+
+
+class _Here(threading.local):
+    """What this thread is doing: how many `each()` it is an item of."""
+
+    items: int = 0
+
+
+_here = _Here()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.forget)
 
@@ -236,13 +248,44 @@ def seconds(moved: int = 0, flops: int = 0) -> float:
     return max(moved / BYTES_A_SECOND, flops / FLOPS_A_SECOND)
 
 
+def _parts(work: float) -> int:
+    """Return into how many parts so many seconds of work are cut."""
+    if work < WORTH_A_THREAD or _here.items:
+        return 1
+    return _pool.threads
+
+
+def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return `function(item)` of each item; threads take up one after another.
+
+    Whatever an item computes, it computes on its own thread alone: fewer hands to
+    shake than where every product is cut, and a result does not depend on how many
+    threads there are. After an error no item is begun.
+    """
+    waiting = list(items)
+    found: dict[int, Result] = {}
+    left = iter(enumerate(waiting))  # next() is one step of the interpreter
+
+    def work() -> None:
+        _here.items += 1
+        try:
+            for number, item in left:
+                found[number] = function(item)
+        finally:
+            _here.items -= 1
+            deque(left, maxlen=0)
+
+    _pool.run([work] * max(1, min(_pool.threads, len(waiting))))
+    return [found[number] for number in range(len(waiting))]
+
+
 def by_rows(function: Any, rows: int, work: float, *arguments: Any) -> None:
     """Run `function(start, stop, *arguments)` over all rows, on threads if worthwhile.
 
     `work` is in seconds of one core. Each row is computed whole by one thread, in fixed
     blocks, so that results do not depend on how many there are.
     """
-    parts = min(_pool.threads, rows) if work >= WORTH_A_THREAD else 1
+    parts = min(_parts(work), rows)
     if parts <= 1:
         function(0, rows, *arguments)
         return
@@ -258,7 +301,7 @@ def product(x: Any, y: Any) -> Any:
     depend on how many there are, either way.
     """
     (n, k), o = x.shape, y.shape[1]
-    parts = _pool.threads if seconds(flops=2 * n * k * o) >= WORTH_A_THREAD else 1
+    parts = _parts(seconds(flops=2 * n * k * o))
     if parts == 1 or not _pool.inside or x.dtype != y.dtype:
         return x @ y
     z = np.empty((n, o), x.dtype)

@@ -12,7 +12,18 @@ from typing import Any
 
 import tyro
 
-from minivae.cli import check, data, em, evaluate, kernels, pictures, train, verify
+from minivae.cli import (
+    applications,
+    check,
+    data,
+    em,
+    evaluate,
+    kernels,
+    pictures,
+    step,
+    train,
+    verify,
+)
 from minivae.errors import UserError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -23,11 +34,16 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reconstruct": pictures.reconstruct,
     "interpolate": pictures.interpolate,
     "traverse": pictures.traverse,
+    "manifold": pictures.manifold,
+    "embed": applications.embed,
+    "probe": applications.probe,
+    "cluster": applications.cluster,
+    "detect": applications.detect,
     "gradcheck": check.gradcheck,
     "verify": verify.verify,
     "museum": verify.museum,
     "em": em.em,
-    "step": check.step,
+    "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,
 }

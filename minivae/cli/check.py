@@ -1,4 +1,4 @@
-"""`minivae gradcheck` and `minivae step`: the gradients, checked and shown."""
+"""`minivae gradcheck`: the gradients, checked."""
 
 from __future__ import annotations
 
@@ -59,51 +59,4 @@ def _print_claims(claims: list[Claim]) -> None:
     print(
         f"{len(claims)} gradients, {failed} wrong; worst relative error {worst:.1e}, "
         f"allowed {tolerance:.0e}"
-    )
-
-
-def step(
-    model: str = "vae",
-    beta: float | None = None,
-    lr: float = 0.01,
-    seed: int = 0,
-    plain: bool = False,
-) -> None:
-    """Take one training step of a tiny model apart: forward, backward, update.
-
-    Args:
-        model: ae, vae, betavae, iwae, mixturevae or bernoullivae
-        beta: weight of the KL, for a betavae (4 if not given)
-        lr: learning rate of the Adam step
-        seed: of the weights, the images and the noise
-        plain: print the whole walk as text (the one view there is, also without this)
-    """
-    import numpy as np
-
-    from minivae import optim
-    from minivae.errors import UserError
-    from minivae.models import build
-    from minivae.random import Noise, Stream
-    from minivae.study import as_text, record
-
-    if beta is not None and model != "betavae":
-        raise UserError(f"beta belongs to --model betavae, not to {model}")
-    weight = {} if beta is None else {"beta": beta}
-    tiny = build(
-        model,
-        shape=(1, 2, 3),
-        latent=2,
-        hidden=(4,),
-        likelihood="bernoulli",
-        seed=seed,
-        activation="tanh",
-        **weight,
-    )
-    tiny.to(dtype=np.float64)
-    noise = Noise(seed, Stream.LATENT)
-    batch = (noise.uniform((2, 1, 2, 3), np.float64) < 0.5).astype(np.float64)
-    optimizer = optim.Adam(tiny.parameters(), lr)
-    print(
-        as_text(record(tiny, batch, tiny.loss_noise(noise, 2), optimizer)),
-        end="",
     )

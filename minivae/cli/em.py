@@ -17,8 +17,8 @@ def em(out: Path = Path("em.html"), steps: int = 300, seed: int = 0) -> None:
 
     from minivae import backend, data, models
     from minivae import em as methods
-    from minivae.checkpoint import write
     from minivae.errors import UserError
+    from minivae.files import write
     from minivae.optim import Adam
     from minivae.page.plane import IMAGES, page
     from minivae.random import Noise, Stream

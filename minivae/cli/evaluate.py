@@ -118,7 +118,7 @@ def _print_ledger(numbers: dict[str, Any]) -> None:
 
 def write_report(run: Run, images: Dataset, numbers: dict[str, Any]) -> Path:
     """Write the page of a run; returns its path."""
-    from minivae.checkpoint import write
+    from minivae.files import write
     from minivae.page.report import report as page
 
     assert run.path is not None

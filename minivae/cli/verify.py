@@ -18,6 +18,7 @@ def verify(
     name: Positional[str | None] = None,
     latent: int = 5,
     model: str | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Hold what is measured against what is known exactly; exit code 1 if one differs.
@@ -26,17 +27,21 @@ def verify(
         name: an oracle, or with --model a check; by default all of them
         latent: latents of the linear models, 1 to 32
         model: module:Class, a VAE of your own to judge (see minivae.verify.protocol)
+        device: cpu, or ptx: the CUDA kernels in an interpreter, those small enough
         json: print one JSON document and nothing else
     """
     from dataclasses import asdict
 
     from minivae import backend
     from minivae import verify as verifying
+    from minivae.errors import UserError
 
+    if model is not None and device != "cpu":
+        raise UserError(f"--model is judged where it computes, not on {device}")
     backend.keep_freed_memory()
     with backend.limited_threads(1):  # these products are too small for more
         if model is None:
-            claims = verifying.run(name, latent)
+            claims = verifying.run(name, latent, device)
         else:
             claims = verifying.judge(verifying.load(model), name)
         found = (
@@ -44,14 +49,26 @@ def verify(
         )
     if json:
         print(jsonlib.dumps([asdict(claim) for claim in found], indent=2))
+    elif device == "ptx" and name is None:
+        _print_left_out()
     return 0 if all(claim.passed for claim in found) else 1
+
+
+def _print_left_out() -> None:
+    from minivae.verify.oracles import TOO_LARGE
+
+    print("too large for the interpreter:")
+    for oracle, reason in TOO_LARGE.items():
+        print(f"  {oracle:15} {reason}")
 
 
 def _print_as_they_come(claims: Iterable[Claim], details: bool) -> list[Claim]:
     """Print a line for each claim; the words of those that failed, or of all."""
-    print(f"  {'exact':>11} {'measured':>11} {'error':>7} {'most':>6}  claim")
-    found, group = [], ""
+    found: list[Claim] = []
+    group = ""
     for claim in claims:
+        if not found:
+            print(f"  {'exact':>11} {'measured':>11} {'error':>7} {'most':>6}  claim")
         found.append(claim)
         above, _, name = claim.name.rpartition("/")
         if above != group:

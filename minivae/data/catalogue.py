@@ -21,7 +21,7 @@ CLOTHES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 CLASSES = {"fashion10k": CLOTHES, "fashion": CLOTHES}  # elsewhere a number says it
-Parts = list[tuple[Array, Array]]
+Parts = list[tuple[Array, Array | None]]
 
 
 class Place(NamedTuple):
@@ -77,7 +77,7 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     )
 
 
-def _split(images: Array, labels: Array, source: str) -> Parts:
+def _split(images: Array, labels: Array | None, source: str) -> Parts:
     """Split 8 : 1 : 1 by one fixed permutation."""
     N = len(images)
     if N < 10:
@@ -87,7 +87,10 @@ def _split(images: Array, labels: Array, source: str) -> Parts:
     order = np.random.default_rng(0).permutation(N)
     tenth = N // 10
     edges = (N - 2 * tenth, N - tenth)
-    return [(images[part], labels[part]) for part in np.split(order, edges)]
+    return [
+        (images[part], None if labels is None else labels[part])
+        for part in np.split(order, edges)
+    ]
 
 
 def _fashion10k(data_dir: str | Path | None) -> Parts:
@@ -156,9 +159,8 @@ def _read_pair(folder: Path, part: str) -> tuple[Array, Array]:
 def _own_file(path: Path) -> Parts:
     images, labels = read_numpy(path)
     images = as_images(images, str(path))
-    if labels is None:
-        labels = np.zeros(len(images), np.int64)
-    labels = check_labels(labels, len(images), str(path))
+    if labels is not None:
+        labels = check_labels(labels, len(images), str(path))
     return _split(images, labels, str(path))
 
 

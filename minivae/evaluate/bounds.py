@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minivae import ops
 from minivae.backend import Array, xp_of
 from minivae.distributions import Bernoulli, DiagGaussian
 from minivae.errors import UserError
@@ -70,10 +71,8 @@ def importance_bound(log_w: Array, k: int) -> Array:
     S, N = log_w.shape
     if not 1 <= k <= S:
         raise UserError(f"a bound of {k} draws from {S}")
-    groups = log_w[: S // k * k].reshape(S // k, k, N)
-    top = groups.max(axis=1, keepdims=True)
-    means = np.log(np.exp(groups - top).mean(axis=1)) + top[:, 0]
-    return means.mean(axis=0)
+    groups = log_w[: S // k * k].T.reshape(-1, k)
+    return ops.logmeanexp(groups).numpy().reshape(N, S // k).mean(axis=1)
 
 
 class Exact(NamedTuple):

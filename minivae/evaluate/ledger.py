@@ -15,12 +15,13 @@ Where there is a likelihood, the bounds stand in their order, and that is assert
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array
+from minivae.backend import Array, each, limited_threads
 from minivae.data import Dataset
 from minivae.errors import UserError
 from minivae.evaluate.bounds import (
@@ -38,8 +39,10 @@ from minivae.train import validate
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse, Salakhutdinov 2016, section 5.1.1
 IWAE = (5, 50)
+BLOCK = 500  # images turned to float64 at once
 
 
+@limited_threads(None)  # as in training
 @no_grad()
 def ledger(
     model: Autoencoder,
@@ -52,12 +55,13 @@ def ledger(
 ) -> dict[str, Any]:
     """Measure a model on a split, with `draws` codes an image from fixed noise.
 
-    Deterministic, and up to rounding independent of `batch`. `neg_elbo` is recon + kl
-    (beta is not in it) where the model has a posterior and its likelihood is a density,
-    else None; `neg_elbo_se` its standard error over images. There too `iwae` has −L_k
-    for each k asked for, and `log_p` the exact mean, if it can be had. An active unit
-    is a latent whose posterior mean varies by more than 0.01 over the images. Raises
-    `BoundsError` if a bound lies above what it bounds.
+    Deterministic, and up to rounding independent of `batch` and of how many threads
+    there are. `neg_elbo` is recon + kl (beta is not in it) where the model has a
+    posterior and its likelihood is a density, else None; `neg_elbo_se` its standard
+    error over images. There too `iwae` has −L_k for each k asked for, and `log_p` the
+    exact mean, if it can be had. An active unit is a latent whose posterior mean varies
+    by more than 0.01 over the images. Raises `BoundsError` if a bound lies above what
+    it bounds.
     """
     if draws < 1 or batch < 1:
         raise UserError(f"draws and batch must be at least 1, not {draws} and {batch}")
@@ -70,10 +74,9 @@ def ledger(
         )
     is_bound = model.has_kl and model.likelihood.is_density
     ks = sorted(set(iwae)) if is_bound else []
-    measured = [
-        _measure(model, images[start : start + batch], start, draws, ks)
-        for start in range(0, len(images), batch)
-    ]
+    measure = partial(_measure, model, images, batch, draws, ks)
+    starts = range(0, len(images), batch)
+    measured = each(measure, starts, model.first_parameter().data)
     recon, kl, means, *bounds = map(np.concatenate, zip(*measured, strict=True))
     found = _summary(model, data, split, recon, kl, means)
     found["iwae"] = {
@@ -96,11 +99,20 @@ def ledger(
     return found
 
 
+@no_grad()
 def _measure(
-    model: Autoencoder, images: Array, first: int, draws: int, ks: Sequence[int]
+    model: Autoencoder,
+    images: Array,
+    batch: int,
+    draws: int,
+    ks: Sequence[int],
+    first: int,
 ) -> tuple[Array, ...]:
-    """Return recon (N,), kl (N, Z), mean codes (N, Z) and L_k (N,) for each k."""
-    x = model.here(images)
+    """Measure the batch that begins at image `first`.
+
+    Returns recon (N,), kl (N, Z), mean codes (N, Z) and L_k (N,) for each k.
+    """
+    x = model.here(images[first : first + batch])
     encoded = model.encode(x)
     if isinstance(encoded, Tensor):
         recon = model.recon(encoded, x, None, "none").numpy().astype(np.float64)
@@ -225,7 +237,7 @@ def floor(likelihood: str, data: Dataset, split: str) -> float | None:
     """
     if likelihood not in ("bernoulli", "soft_bce"):
         return None
-    return float(cross_entropy(_intensities(data, split), _intensities(data, split)))
+    return cross_entropy(_intensities(data, split))
 
 
 def collapsed(likelihood: str, data: Dataset, split: str) -> float | None:
@@ -234,32 +246,49 @@ def collapsed(likelihood: str, data: Dataset, split: str) -> float | None:
     A Gaussian decoder has the training split's residual variance as its sigma²; where
     that is 0, its density has no bound and the answer is None.
     """
-    images, mean = _intensities(data, split), _intensities(data, "train").mean(axis=0)
+    images, train = _intensities(data, split), _intensities(data, "train")
+    mean = train.mean(axis=0, dtype=np.float64)
     if likelihood in ("bernoulli", "soft_bce"):
         N = len(data.train)
         # a pixel that was never lit in training may be lit here: not impossible
         return cross_entropy(images, mean.clip(0.5 / N, 1 - 0.5 / N))
-    squares = float(((images - mean) ** 2).sum(axis=1).mean())
+    squares = _mean_over(images, lambda x: ((x - mean) ** 2).sum(axis=1))
     if likelihood == "squared_error":
         return squares
     D = images.shape[1]
-    variance = float(((_intensities(data, "train") - mean) ** 2).mean())
+    variance = _mean_over(train, lambda x: ((x - mean) ** 2).mean(axis=1))
     if variance == 0:
         return None
     return 0.5 * (D * (LOG_2PI + math.log(variance)) + squares / variance)
 
 
 def _intensities(data: Dataset, split: str) -> Array:
-    """Return the probability of a 1 for every pixel, (N, D) in float64."""
+    """Return the probability of a 1 for every pixel: (N, D)."""
     part = data.split(split)
     drawn = part.mode in ("fixed", "dynamic")
     images = part.grey if drawn else part.images
-    return images.reshape(len(images), -1).astype(np.float64)
+    return images.reshape(len(images), -1)
 
 
-def cross_entropy(images: Array, probabilities: Array) -> float:
-    """Return the mean over images of −Σ x log p + (1 − x) log(1 − p); 0 log 0 = 0."""
+def cross_entropy(images: Array, probabilities: Array | None = None) -> float:
+    """Return the mean over images of −Σ x log p + (1 − x) log(1 − p); 0 log 0 = 0.
+
+    p is the same for every image, or x itself: then it is the pixels' entropy.
+    """
     tiny = np.finfo(np.float64).tiny
-    p, q = np.maximum(probabilities, tiny), np.maximum(1 - probabilities, tiny)
-    terms = images * np.log(p) + (1 - images) * np.log(q)
-    return float(-terms.sum(axis=1).mean())
+
+    def of_each(x: Array) -> Array:
+        p = x if probabilities is None else probabilities
+        logs = np.log(np.maximum(p, tiny)), np.log(np.maximum(1 - p, tiny))
+        return -(x * logs[0] + (1 - x) * logs[1]).sum(axis=1)
+
+    return _mean_over(images, of_each)
+
+
+def _mean_over(images: Array, of_each: Callable[[Array], Array]) -> float:
+    """Return the mean of a number of each image, in float64, block by block."""
+    sums = (
+        of_each(images[start : start + BLOCK].astype(np.float64)).sum()
+        for start in range(0, len(images), BLOCK)
+    )
+    return float(sum(sums) / len(images))

@@ -263,13 +263,22 @@ class Autoencoder(nn.Module, ABC):
         like = Tensor(np.zeros((n, self.latent), self.dtype))
         return self.picture(normal_noise(noise, like))
 
-    def interpolate(self, start: Array, end: Array, steps: int = 8) -> Array:
-        """Decode the straight line between the mean codes of two images (C, H, W)."""
+    def interpolate(
+        self, start: Array, end: Array, steps: int = 8, path: str = "linear"
+    ) -> Array:
+        """Decode a path between the mean codes of two images (C, H, W).
+
+        "linear" is the straight line. "spherical" turns from one direction to the
+        other at a constant rate, and so does not pass nearer to 0 than its ends, where
+        a Gaussian of many dimensions has hardly any codes. Shoemake 1985, section 3.3.
+        """
         if steps < 2:
             raise UserError(f"a line needs at least its two ends, not {steps} steps")
+        if path not in PATHS:
+            raise UserError(f"no path {path!r}; have {', '.join(PATHS)}")
         first, last = self.embed(np.stack([start, end]))
         t = np.linspace(0, 1, steps, dtype=self.dtype)[:, None]
-        return self.picture((1 - t) * first + t * last)
+        return self.picture(PATHS[path](first, last, t))
 
     def traverse(self, image: Array, latent: int, values: Array) -> Array:
         """Decode the mean code of one image with one latent set to each of `values`."""
@@ -288,6 +297,28 @@ class Autoencoder(nn.Module, ABC):
     def dtype(self) -> Any:
         """The floating type of the parameters."""
         return self.first_parameter().dtype
+
+
+def linear(first: Array, last: Array, t: Array) -> Array:
+    """(1 − t) a + t b of two codes (Z,), for t (steps, 1)."""
+    return (1 - t) * first + t * last
+
+
+def spherical(first: Array, last: Array, t: Array) -> Array:
+    """(sin (1 − t)ω a + sin tω b) / sin ω, ω the angle between a and b.
+
+    Where they lie on one line through 0, this has no direction to turn in: `linear`.
+    """
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(last))
+    cosine = float(first @ last) / lengths if lengths else 1.0
+    angle = math.acos(min(1.0, max(-1.0, cosine)))
+    if math.sin(angle) < 1e-6:
+        return linear(first, last, t)
+    turned = np.sin((1 - t) * angle) * first + np.sin(t * angle) * last
+    return turned / math.sin(angle)
+
+
+PATHS = {"linear": linear, "spherical": spherical}
 
 
 def _checked_sigma(sigma: str | float) -> str | float:

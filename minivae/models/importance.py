@@ -7,7 +7,6 @@ L_1 is the ELBO, L_k <= L_{k+1} <= log p(x). Source: Burda, Grosse & Salakhutdin
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -80,8 +79,8 @@ class IWAE(VAE):
         recon, ratio = self.weight_terms(images, q, z, dropout)
 
         def bound(weight: float) -> Tensor:
-            log_w = -recon - weight * ratio
-            per_image = ops.logsumexp(log_w, axis=0) - math.log(z.shape[0])
+            log_w = ops.transpose(-recon - weight * ratio)
+            per_image = ops.logmeanexp(log_w)
             return -(ops.mean(per_image) if reduction == "mean" else per_image)
 
         each = ops.mean(recon, axis=0)

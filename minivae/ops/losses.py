@@ -362,3 +362,38 @@ def reparameterize_kl_inputs(
     kl_bar = xp.ascontiguousarray(xp.broadcast_to(kl_bar, (len(mu),)))
     family = kernels.family("gaussian.backward")
     return *family(z_bar, kl_bar, mu, logvar, noise=noise), None
+
+
+# The bound of importance weights
+
+
+def logmeanexp_unfused(w: Tensor) -> Tensor:
+    return reduce.logsumexp(w, axis=1) - math.log(w.shape[1])
+
+
+class LogMeanExpSaves(NamedTuple):
+    """The normalised weights of each row, e^w / Σ e^w."""
+
+    weights: Array
+
+
+@op("L = log 1/S Σₛ e^w", saves=("weights",), unfused=logmeanexp_unfused)
+def logmeanexp(w: Array) -> Array:
+    """The log of the mean of exp w over S draws: w (N, S) -> (N,).
+
+    Source: Burda, Grosse & Salakhutdinov 2016, eq. 8, and 13 for the gradient.
+    """
+    return logmeanexp_with_saves(w)[0]
+
+
+@logmeanexp.with_saves
+def logmeanexp_with_saves(w: Array) -> tuple[Array, LogMeanExpSaves]:
+    if w.ndim != 2 or w.shape[1] == 0:
+        raise UserError(f"logmeanexp of (N, S) with S at least 1, not {w.shape}")
+    values, weights = kernels.family("logmeanexp")(w)
+    return values, LogMeanExpSaves(weights)
+
+
+@logmeanexp.vjp("w", "w̄ = L̄ e^w / Σ e^w")
+def logmeanexp_w(g: Array, L: Array, saved: LogMeanExpSaves, w: Array) -> Array:
+    return g[:, None] * saved.weights

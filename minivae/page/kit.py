@@ -1,27 +1,102 @@
 """What every page shares: the frame, the style sheet, and how text becomes HTML.
 
-A page is one file: its style, its drawings (inline SVG) and its pictures (PNG) are
-inside, and its policy forbids to fetch or to run anything. Colours are the style
-sheet's, so that a page and its drawings follow the reader's light or dark.
+A page is one file: its style, its script, its drawings (inline SVG) and its pictures
+(PNG) are inside. Its policy forbids to fetch anything, and to run anything but that one
+script, which it knows by its SHA-256. Colours are the style sheet's, so that a page and
+its drawings follow the reader's light or dark.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
 FOLDER = Path(__file__).parent
 STYLES = ("style.css", "figures.css")
+POLICY = "default-src 'none'; img-src data:; style-src {styles}"
+SCRIPTED = "; script-src {scripts}; base-uri 'none'; form-action 'none'"
 
 
-def page(title: str, body: str, styles: Sequence[str] = STYLES) -> str:
-    """Return a whole HTML document around `body`, with the style sheets inside."""
+def page(
+    title: str,
+    body: str,
+    styles: Sequence[str] = STYLES,
+    scripts: Sequence[str] = (),
+    data: Any = None,
+) -> str:
+    """Return a whole HTML document around `body`, with the style sheets inside.
+
+    `scripts` are files of this folder that become one module, in their order; what
+    `data` holds they find, as JSON, in the element `data`. A page with scripts carries
+    no `style` attributes: its policy knows the style sheet by its hash too.
+    """
     frame = Template((FOLDER / "frame.html").read_text(encoding="utf-8"))
-    style = "".join((FOLDER / name).read_text(encoding="utf-8") for name in styles)
-    return frame.substitute(title=escape(title), style=style, body=body)
+    style = _joined(styles)
+    policy, script = POLICY.format(styles="'unsafe-inline'"), ""
+    if scripts:
+        code = _joined(scripts)
+        policy = (POLICY + SCRIPTED).format(styles=_hash(style), scripts=_hash(code))
+        script = f'<script type="module">{code}</script>\n'
+        if data is not None:
+            script = _island(data) + script
+    return frame.substitute(
+        title=escape(title), policy=policy, style=style, body=body, script=script
+    )
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return files of this folder in one, without indentation and comments."""
+    files = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
+    told = re.sub(r"^ *(/\*.*?\*/|//.*?)$", "", files, flags=re.DOTALL | re.MULTILINE)
+    lines = (line.strip() for line in told.splitlines())
+    return "\n" + "\n".join(line for line in lines if line)
+
+
+def _hash(text: str) -> str:
+    """Return how a policy names an inline style or script."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _island(data: Any) -> str:
+    """Return JSON in a script element, which no text within can close."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return f'<script type="application/json" id="data">{text}</script>\n'
+
+
+def player(phases: Sequence[tuple[str, int]]) -> str:
+    """Return the controls of player.js; `phases` are (name, number of steps).
+
+    They stay hidden where no script runs.
+    """
+    total = sum(count for _, count in phases)
+    buttons = "".join(
+        f'<button type="button" data-phase="{escape(name)}" data-count="{count}">'
+        f"{escape(name)} <small>{count}</small></button>"
+        for name, count in phases
+    )
+    return f"""<nav class="player" aria-label="Steps" hidden>
+<div class="go">
+<button type="button" data-go="-1">
+<span class="arrow" aria-hidden="true">←</span> <span>Previous</span></button>
+<button type="button" data-go="1">
+<span>Next</span> <span class="arrow" aria-hidden="true">→</span></button>
+</div>
+<div class="timeline">
+<input type="range" min="1" max="{total}" value="1" step="1" aria-label="Step">
+<div class="phases" role="group" aria-label="Phases">{buttons}</div>
+</div>
+<p class="said" role="status" aria-live="polite"></p>
+</nav>"""
 
 
 def section(heading: str, *parts: str) -> str:

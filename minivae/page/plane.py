@@ -54,15 +54,15 @@ def page(x: Array, gap: em.Gap, told: str) -> str:
     """Return the page: the plane, where each method ends, and a gap in two parts."""
     paths = walks(x)
     ends = [
-        (name, f"{p[-1].log_p:.3f}", f"{p[-1].gap:.3f}", f"{p[-1].elbo:.3f}")
+        (name, _nats(p[-1].log_p), _nats(p[-1].gap), _nats(p[-1].elbo))
         for name, p in paths.items()
     ]
     elbo = gap.log_p - gap.approximation - gap.amortisation
     rows = [
-        ("log p(x)", f"{gap.log_p:.3f}"),
-        ("approximation: what the best q lacks", f"{gap.approximation:.3f}"),
-        ("amortisation: what the encoder lacks", f"{gap.amortisation:.3f}"),
-        ("ELBO", f"{elbo:.3f}"),
+        ("log p(x)", _nats(gap.log_p)),
+        ("approximation: what the best q lacks", _nats(gap.approximation)),
+        ("amortisation: what the encoder lacks", _nats(gap.amortisation)),
+        ("ELBO", _nats(elbo)),
     ]
     caption = (
         f"Four methods from one start, on {len(x)} digits and {LATENT} latents. Exact "
@@ -81,16 +81,25 @@ def page(x: Array, gap: em.Gap, told: str) -> str:
         kit.section("The plane", kit.figure(plane(paths) + _legend(paths), caption)),
         kit.section(
             "Where they end",
-            kit.table("After the last step", ("method", "log p", "gap", "ELBO"), ends),
+            kit.table(
+                "After the last step",
+                ("method", "log p", "gap", "ELBO"),
+                ends,
+                "figures",
+            ),
         ),
         kit.section(
             "A gap in two parts",
             kit.paragraph(told),
-            kit.table("Means over images", ("part", "nats"), rows),
+            kit.table("Means over images", ("part", "nats"), rows, "figures"),
         ),
         f"<footer>Made by minivae {importlib.metadata.version('minivae')}.</footer>",
     ]
     return kit.page("EM and the VAE", "\n".join(body))
+
+
+def _nats(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
 
 
 def plane(paths: Mapping[str, Path]) -> str:
@@ -105,7 +114,7 @@ def plane(paths: Mapping[str, Path]) -> str:
     for elbo in nice_ticks(y_range[0] - most, y_range[1]):
         line = _contour(box, elbo)
         if line is not None:
-            parts.append(f'<path class="rule" stroke-dasharray="3 4" d="{line}"/>')
+            parts.append(f'<path class="best" d="{line}"/>')
     for hue, path in enumerate(paths.values()):
         points = "L".join(f"{box.x(p.gap):.1f} {box.y(p.log_p):.1f}" for p in path)
         style = f"stroke:var(--k{hue})"

@@ -11,7 +11,7 @@ from minivae.backend import Array, xp_of
 from minivae.distributions import NoiseLike
 from minivae.models import Autoencoder
 from minivae.random import Noise
-from minivae.study.record import Listener
+from minivae.study.listener import Listener
 from minivae.tensor import Contribution, Delivery, Node, Tensor
 
 
@@ -32,12 +32,8 @@ def first_fault(
     for parameter in model.parameters():
         parameter.grad = None
     listener = Listener(model, {"x": batch})
-    before, tensor.mode.observer = tensor.mode.observer, listener.hear
-    try:
-        with np.errstate(all="ignore"):
-            terms = model.loss_terms(batch, noise, warmth=warmth, dropout=dropout)
-    finally:
-        tensor.mode.observer = before
+    with listener.listening(), np.errstate(all="ignore"):
+        terms = model.loss_terms(batch, noise, warmth=warmth, dropout=dropout)
     listener.name_terms(terms)
     with np.errstate(all="ignore"):
         for node in listener.nodes:
@@ -49,10 +45,10 @@ def first_fault(
 def _op(listener: Listener, node: Node) -> str:
     """Describe an op whose result is the first that is not finite."""
     inputs = [listener.name_of(node, i) for i in range(len(node.inputs))]
-    name, (module, source) = listener.names[node], listener.heard[node]
+    name, module = listener.names[node], listener.modules[node]
     text = f"{name} = {node.op.name}({', '.join(inputs)}), {node.op.formula}"
     if name != module:  # not named after it
-        text += f", in {module or source}"
+        text += f", in {module or listener.sources[node]}"
     given = zip(inputs, node.inputs, strict=True)
     if bad := [label for label, value in given if not _finite(value)]:
         text += f", of which {' and '.join(bad)} was not finite before"

@@ -6,227 +6,129 @@ the same optimizer. It only listens.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Any
+import platform
+from contextlib import nullcontext
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any, Literal
 
 import numpy as np
+from minivae_kernels.devices import session
 
-from minivae import nn, tensor
-from minivae.backend import Array, to_numpy
-from minivae.models import Autoencoder, LossTerms
+from minivae import optim
+from minivae.backend import xp_of
+from minivae.distributions import NoiseLike
+from minivae.errors import UserError
 from minivae.optim import Optimizer
-from minivae.study.recording import (
-    Backward,
-    Forward,
-    Recording,
-    Terms,
-    Update,
-    Value,
-)
-from minivae.tensor import Contribution, Node, Tensor, Unbroadcast, no_grad
+from minivae.random import Noise
+from minivae.study.checks import checked
+from minivae.study.fold import folded
+from minivae.study.groups import grouped
+from minivae.study.listener import Listener
+from minivae.study.recording import Recording, Settings, Update
+from minivae.study.subject import Subject, borrowed
+from minivae.study.terms import table_of
+from minivae.study.tracing import traced
+from minivae.study.transcript import Copies, Transcript
+from minivae.study.updating import updated
+from minivae.tensor import Tensor, edge_of
 
-PACKAGE = Path(tensor.__file__).parent
-ENGINE = (tensor.__file__, str(PACKAGE / "ops"))
-CUSTOMARY = {"reparameterize": "z"}  # what the field calls an op's result
+MOST_NODES = 2000
 
 
 def record(
-    model: Autoencoder, batch: Array, noise: Array, optimizer: Optimizer
+    model: Any,
+    batch: Any,
+    noise: NoiseLike | None = None,
+    optimizer: Optimizer | None = None,
+    *,
+    dropout: Noise | None = None,
+    checks: Literal["all", "local", "none"] = "all",
+    fold: bool = False,
 ) -> Recording:
     """Train `model` for one step on `batch` and return all of it.
 
-    `noise` is ε (N, Z), given so that the step can be repeated. The model is left with
-    its new parameters.
+    `model` is an `Autoencoder`, or anything of which `study.subject` can get a loss.
+    `noise` is ε as the model takes it, or a `Noise` to draw it from; not given, it is
+    the first of seed 0. With an `optimizer` the model is left with its new parameters;
+    without, an Adam step is shown and taken back. `checks` compares every rule by
+    itself ("local"), and every gradient of the loss too ("all"), with finite
+    differences. `fold` makes one node of each module, which
+    a graph of over 2,000 nodes must be.
+
+    Raises `UserError` for a loss that is no scalar or needs no gradient, and for a
+    graph that is too large.
     """
-    listener = Listener(model, {"x": batch, "eps": noise})
-    tensor.mode.observer = listener.hear
-    try:
-        terms = model.loss_terms(batch, noise)
-    finally:
-        tensor.mode.observer = None
-    listener.name_terms(terms)
-    optimizer.zero_grad()
-    backward = _backward(terms.loss, listener)
-    before = model.state()
-    optimizer.step()
-    updates = [
-        Update(name, before[name], to_numpy(p.grad).copy(), p.numpy().copy())
-        for name, p in model.named_parameters().items()
-        if p.grad is not None
-    ]
-    predicted = sum(
-        float((u.gradient * (u.new_value - u.value)).sum()) for u in updates
-    )
-    with no_grad():
-        after = model.loss_terms(batch, noise).loss.item()
-    return Recording(
-        title=_title(model, batch),
-        inputs=[Value("x", batch), *([Value("eps", noise)] if model.has_kl else [])],
-        forward=listener.forward(),
-        terms=_terms_by_image(model, before, batch, noise),
-        backward=backward,
-        optimizer=f"{type(optimizer).__name__}, learning rate {optimizer.lr:g}",
-        updates=updates,
-        loss=terms.loss.item(),
-        loss_predicted=terms.loss.item() + predicted,
-        loss_after=after,
-    )
-
-
-class Listener:
-    """Hears of every node as it is made, and gives it a name a reader knows."""
-
-    def __init__(self, model: Autoencoder, arrays: dict[str, Array]) -> None:
-        self.paths = {id(module): name for name, module in model.named_modules()}
-        self.arrays = arrays
-        self.nodes: list[Node] = []
-        self.names: dict[Node, str] = {}
-        self.heard: dict[Node, tuple[str, str]] = {}
-
-    def hear(self, node: Node) -> None:
-        """Note the node, the module whose code made it, and the line of source."""
-        module = self.paths.get(id(nn.active[-1]), "") if nn.active else ""
-        self.nodes.append(node)
-        self.names[node] = self._fresh(
-            module or CUSTOMARY.get(node.op.name, node.op.name)
+    subject = Subject.of(model, batch, noise, dropout)
+    listener = Listener(model, subject.arrays)
+    with listener.listening(), np.errstate(all="ignore"):
+        terms, loss = subject.loss()
+    if terms is not None:
+        listener.name_terms(terms)
+    elif loss.node is not None:
+        listener.rename(loss.node, "loss")
+    _check_size(len(listener.nodes), fold)
+    parameters = subject.parameters(listener.nodes)
+    transcript = Transcript(listener, Copies(), kinds=subject.kinds)
+    with borrowed(parameters) if optimizer is None else nullcontext():
+        if optimizer is None and parameters:
+            optimizer = optim.Adam(parameters)
+        for parameter in parameters:
+            parameter.grad = None
+        nodes = transcript.nodes()
+        for name in subject.arrays:
+            transcript.give(name)
+        with np.errstate(all="ignore"):
+            backward = transcript.events(loss)
+        table = table_of(subject, terms, transcript) if terms is not None else None
+        recording = Recording(
+            title=subject.title,
+            settings=_settings(subject, loss),
+            leaves=tuple(transcript.leaves),
+            nodes=tuple(
+                replace(node, rule_rungs=backward.rungs.get(node.id, ()))
+                for node in nodes
+            ),
+            events=tuple(backward.events),
+            loss=transcript.ref_of(edge_of(loss)),
+            terms=table,
         )
-        self.heard[node] = module, _source()
+        recording = traced(subject, recording)
+        update: Update | str = backward.stopped
+        if not backward.stopped:
+            update = updated(subject, optimizer, transcript, loss)
+    if isinstance(update, Update):
+        recording = replace(recording, update=update)
+    else:
+        recording = replace(recording, notes=(update,))
+    recording = grouped(recording)
+    if checks != "none":
+        recording = checked(recording, whole=checks == "all")
+    return folded(recording) if fold else recording
 
-    def _fresh(self, name: str) -> str:
-        taken = set(self.names.values())
-        if name not in taken:
-            return name
-        return next(
-            n for i in range(2, len(taken) + 3) if (n := f"{name}#{i}") not in taken
+
+def _check_size(nodes: int, fold: bool) -> None:
+    if nodes > MOST_NODES and not fold:
+        raise UserError(
+            f"the graph has {nodes} nodes, too many to read one by one (over "
+            f"{MOST_NODES}): record with fold=True (--fold), one node for each module"
         )
 
-    def name_terms(self, terms: LossTerms) -> None:
-        """Call the nodes of the loss by their names in the loss."""
-        for edge in terms.loss.node.edges if terms.loss.node else []:
-            if (
-                edge is not None
-                and isinstance(edge[0], Node)
-                and edge[0].op.name == "mul"
-            ):
-                self.names[edge[0]] = "beta_kl"
-        for name, term in (
-            ("loss", terms.loss),
-            ("recon", terms.recon),
-            ("kl", terms.kl),
-        ):
-            if term is not None and term.node is not None:
-                self.names[term.node] = name
 
-    def name_of(self, node: Node, position: int) -> str:
-        """Return the name of a node's input: node, parameter, known array or number."""
-        edge, value = node.edges[position], node.inputs[position]
-        if edge is None:
-            if not hasattr(value, "shape"):
-                return f"{value:g}"
-            shared = (n for n, a in self.arrays.items() if np.shares_memory(a, value))
-            return next(shared, "constant")
-        return self.source_name(edge)
-
-    def source_name(self, edge: tensor.Edge) -> str:
-        """Return the name of what an edge points to."""
-        source, output = edge
-        if isinstance(source, Tensor):
-            return source.name or "leaf"
-        if source.op.outputs is None:
-            return self.names[source]
-        return f"{self.names[source]}.{source.op.outputs._fields[output]}"
-
-    def forward(self) -> list[Forward]:
-        """Return all nodes in the order in which they were made."""
-        return [
-            Forward(
-                self.names[node],
-                node.op.name,
-                node.op.formula,
-                *self.heard[node],
-                [self.name_of(node, i) for i in range(len(node.inputs))],
-                node.params,
-                self._outputs(node),
-            )
-            for node in self.nodes
-        ]
-
-    def _outputs(self, node: Node) -> list[Value]:
-        name = self.names[node]
-        if node.op.outputs is None:
-            return [Value(name, to_numpy(node.out))]
-        fields = zip(node.op.outputs._fields, node.out, strict=True)
-        return [Value(f"{name}.{field}", to_numpy(array)) for field, array in fields]
-
-
-def _backward(loss: Tensor, listener: Listener) -> list[Backward]:
-    """Play the tape backward; what the engine yields, with running totals."""
-    found: list[Backward] = []
-    counts: dict[str, tuple[int, Any]] = {}
-    events = list(tensor.backward_steps(loss))
-    for i, event in enumerate(events):
-        if not isinstance(event, Contribution):
-            continue
-        node, position = event.node, event.position
-        axes: tuple[int, ...] = ()
-        gradient = event.raw
-        if isinstance(following := events[i + 1], Unbroadcast):
-            axes, gradient = following.axes, following.gradient
-        edge = node.edges[position]
-        assert edge is not None
-        receiver = listener.source_name(edge)
-        count, total = counts.get(receiver, (0, None))
-        total = gradient if total is None else total + gradient
-        counts[receiver] = count + 1, total
-        found.append(
-            Backward(
-                listener.names[node],
-                receiver,
-                position,
-                node.op.rule_of(position).formula,
-                event.upstream,
-                event.raw,
-                axes,
-                gradient,
-                count + 1,
-                total,
-            )
-        )
-    return found
-
-
-def _terms_by_image(
-    model: Autoencoder, weights: dict[str, Array], batch: Array, noise: Array
-) -> Terms:
-    """Return recon by image and KL by latent, under the weights before the update."""
-    after = model.state()
-    model.load_state(weights)
-    with no_grad():
-        recon = model.loss_terms(batch, noise, reduction="none").recon.numpy()
-        q = model.encode(batch)
-    model.load_state(after)
-    has_kl = not isinstance(q, Tensor)
-    kl = q.kl_per_latent().numpy() if has_kl else np.zeros((len(batch), 0))
-    return Terms(recon, kl, model.beta)
-
-
-def _title(model: Autoencoder, batch: Array) -> str:
-    weight = f", beta {model.beta:g}" if model.has_kl else ""
-    return (
-        f"{type(model).__name__} {model.sizes}, {model.likelihood.name}{weight}, "
-        f"batch {len(batch)}, {batch.dtype}"
+def _settings(subject: Subject, loss: Tensor) -> Settings:
+    model, place = subject.model, session()
+    library = xp_of(subject.arrays["x"]).__name__
+    return Settings(
+        model=subject.name,
+        config=model.config() if hasattr(model, "config") else {},
+        seed=getattr(model, "seed", None),
+        batch=subject.batch.shape[0] if subject.batch.shape else 1,
+        beta=model.beta if getattr(model, "has_kl", False) else None,
+        dtype=str(loss.dtype),
+        backend=f"{library}, {place.place}" if place else library,
+        versions={
+            "minivae": version("minivae"),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
     )
-
-
-def _source() -> str:
-    """Return file:line of the code, outside the engine, that applied the newest op."""
-    frame: Any = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.startswith(ENGINE):
-        frame = frame.f_back
-    if frame is None:
-        return ""
-    path = Path(frame.f_code.co_filename)
-    inside = path.is_relative_to(PACKAGE)
-    shown = path.relative_to(PACKAGE.parent) if inside else Path(path.name)
-    return f"{shown.as_posix()}:{frame.f_lineno}"

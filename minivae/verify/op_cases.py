@@ -320,6 +320,10 @@ def _losses(draw: _Draw) -> list[Case]:
                 {"mu": draw.normal(3, 3), "logvar": draw.normal(3, 3)},
             ),
         ]
+    found += [
+        Case("logmeanexp", "5 draws", ops.logmeanexp, {"w": 3 * draw.normal(3, 5)}),
+        Case("logmeanexp", "one draw", ops.logmeanexp, {"w": draw.normal(3, 1)}),
+    ]
     draws = draw.normal(5, 3, 3)
 
     def sampled(mu: Tensor, logvar: Tensor) -> Tensor:

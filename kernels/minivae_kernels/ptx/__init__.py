@@ -11,15 +11,7 @@ or misaligned, a barrier that some threads never reach, a read of unwritten memo
 
 from __future__ import annotations
 
-from minivae_kernels.ptx.errors import DivergentBarrierError as DivergentBarrierError
-from minivae_kernels.ptx.errors import MisalignedError as MisalignedError
-from minivae_kernels.ptx.errors import OutOfBoundsError as OutOfBoundsError
-from minivae_kernels.ptx.errors import PtxError as PtxError
-from minivae_kernels.ptx.errors import RaceError as RaceError
-from minivae_kernels.ptx.errors import UninitialisedError as UninitialisedError
-from minivae_kernels.ptx.errors import (
-    UnknownInstructionError as UnknownInstructionError,
-)
+from minivae_kernels.ptx.errors import *  # noqa: F403
 from minivae_kernels.ptx.launch import Kernel as Kernel
 from minivae_kernels.ptx.launch import Module as Module
 from minivae_kernels.ptx.launch import Pointer as Pointer

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minivae_kernels.ptx.errors import PtxError
-from minivae_kernels.ptx.machine import Machine, literal
-from minivae_kernels.ptx.memory import PAGE, Access, Region
+from minivae_kernels.ptx.machine import Machine
+from minivae_kernels.ptx.memory import PAGE, Memory
 from minivae_kernels.ptx.opcodes import DTYPES
-from minivae_kernels.ptx.parse import SIZES, Function, Variable, parse
+from minivae_kernels.ptx.parse import ALL, SIZES, Function, Variable, parse
 
 Shape = int | tuple[int, ...]
+Args = Sequence[Any]
+span = np.lib.array_utils.byte_bounds
+"""The real addresses where an array begins and ends."""
 
 
-@dataclass(frozen=True)
-class Pointer:
+class Pointer(NamedTuple):
     """An address: `offset` bytes past the first element of an array."""
 
     array: NDArray[Any]
@@ -48,117 +51,25 @@ class Report(NamedTuple):
 
 
 class Touch(NamedTuple):
-    """One access of one thread: `values` it read, wrote, or found at an update."""
+    """One access of one thread: the `values` that it read, wrote, found or took."""
 
+    request: int  # touches of one number are of threads that went side by side
     block: tuple[int, ...]
     thread: tuple[int, ...]
-    kind: str  # "reads", "writes" or "updates"
+    kind: str  # "reads", "writes", "updates", or "takes" from a lane of its warp
     space: str
     name: str
-    offset: int  # in bytes
+    offset: int  # in bytes; of a lane, its number
     values: tuple[Any, ...]
     line: str
 
 
-class Launch(Machine):
-    """A kernel with its memory laid out and the arguments in it."""
-
-    def __init__(self, kernel: Kernel, shapes: Any, args: Any, **options: Any) -> None:
-        shared_bytes, function = options.pop("shared_bytes", 0), kernel.function
-        grid, block = ((s,) if isinstance(s, int) else tuple(s) for s in shapes)
-        super().__init__(function, (*grid, 1, 1)[:3], (*block, 1, 1)[:3], **options)
-        if len(args) != len(function.params):
-            says = f"takes {len(function.params)} arguments, got {len(args)}"
-            raise PtxError(f"{function.name} {says}")
-        self.back: list[Any] = []  # bytes of the caller, and the region they are in
-        addresses = self.place(args)
-        for number, (arg, param) in enumerate(zip(args, function.params, strict=True)):
-            word = addresses.get(number, arg)
-            if not isinstance(word, np.generic):
-                word = literal(str(+word if word else 0), DTYPES[param.type])
-            if word.nbytes != param.size:
-                says = f"argument {number} has {param.size} bytes, got {arg!r:.60}"
-                raise PtxError(f"{function.name}: {says}")
-            self.declare(param, "param", param.size, word.tobytes(), True, False)
-        texts = " ".join(text for step in function.body for text in step.operands)
-        for v in (*kernel.variables, *function.variables):
-            if v.name in texts:
-                space, size = v.space.replace("param", "local"), v.size or shared_bytes
-                state = space != "shared", space != "const"  # known, writable
-                self.declare(v, space, size, initial(v), *state)
-        parts = [step.parts for step in function.body if step.parts[0] in ("ld", "st")]
-        self.memory.allocate(min(4, *(SIZES.get(part[-1], 4) for part in parts), 4))
-
-    def declare(self, v: Variable, *region: Any) -> None:
-        """Make room for a variable, no better aligned than it says."""
-        self.symbols[v.name] = self.memory.add(Region(v.name, *region), v.align)
-
-    def place(self, args: Sequence[Any]) -> dict[int, np.uint64]:
-        """Make room for the arrays among the arguments; return their addresses.
-
-        Arrays that overlap share a region. An array lies in its region as it does in
-        the array that owns its memory, which begins at a multiple of 256.
-        """
-        wrap = {k: Pointer(a) for k, a in enumerate(args) if isinstance(a, np.ndarray)}
-        wrap |= {k: a for k, a in enumerate(args) if isinstance(a, Pointer)}
-        found, order = {}, sorted(wrap, key=lambda k: span(wrap[k].array))
-        while order:
-            (low, high), group = span(wrap[order[0]].array), [order.pop(0)]
-            while order and span(wrap[order[0]].array)[0] < high:
-                group.append(order.pop(0))
-                high = max(high, span(wrap[group[-1]].array)[1])
-            buffer = (ctypes.c_uint8 * (high - low)).from_address(low)
-            real, owner = np.ctypeslib.as_array(buffer), wrap[group[0]].array
-            while isinstance(owner.base, np.ndarray):
-                owner = owner.base
-            known = any(wrap[k].known for k in group)
-            writable = any(wrap[k].array.flags.writeable for k in group)
-            name, size = f"argument {group[0]}", high - low
-            region = Region(name, "global", size, real, known, writable)
-            start = self.memory.add(region, (low - span(owner)[0]) % PAGE) - low
-            self.back.append((real, region))
-            for k in group:
-                place = start + wrap[k].array.ctypes.data + wrap[k].offset
-                found[k] = np.uint64(place)
-        return found
-
-    def finish(self) -> Report:
-        """Write the arrays back and say what was done."""
-        memory, regions = self.memory, self.memory.regions
-        for real, region in self.back:
-            if region.writable:
-                real[:] = memory.bytes_of(region)
-        moved = np.stack([memory.traffic["reads"], memory.traffic["writes"]])
-        moved += memory.traffic["updates"]
-        shared = sum(region.size for region in regions if region.space == "shared")
-        counts: list[Any] = [self.steps, int(self.steps.sum()), self.barriers, shared]
-        counts += [memory.sectors, *moved[:, memory.outside].sum(1).tolist()]
-        pairs = zip(regions, map(tuple, moved.T.tolist()), strict=True)
-        counts.append({(region.space, region.name): pair for region, pair in pairs})
-        return Report(*counts)
-
-
-def initial(variable: Variable) -> bytes:
-    """Return the bytes a variable of the module starts with."""
-    dtype = DTYPES[variable.type]
-    return b"".join(literal(value, dtype).tobytes() for value in variable.values)
-
-
-def span(array: NDArray[Any]) -> tuple[int, int]:
-    """Return the real addresses where an array begins and ends."""
-    low, high = np.lib.array_utils.byte_bounds(array)
-    return low, high if array.size else low
-
-
 class Kernel(NamedTuple):
-    """A kernel of a module, and the variables of the module."""
+    """A kernel of a module."""
 
     function: Function
-    variables: list[Variable]
 
-    def run(
-        self, grid: Shape, block: Shape, args: Sequence[Any], **options: Any
-    ) -> Report:
+    def run(self, grid: Shape, block: Shape, args: Args, **options: Any) -> Report:
         """Run a grid of blocks; the arrays among `args` are written in place.
 
         A pointer takes an array, a `Pointer` or None. Options are `shared_bytes` (of
@@ -166,36 +77,39 @@ class Kernel(NamedTuple):
         of unwritten memory: True), `noise` (-1, 0 or 1: move approximate instructions
         to the edge of their error) and `limit` (on the number of instructions).
         """
-        launch = Launch(self, (grid, block), args, **options)
-        for _ in launch.phases():
+        machine = launched(self.function, (grid, block), args, options)
+        for _ in machine.phases():
             pass
-        return launch.finish()
+        return finished(machine)
 
 
 def trace(
-    kernel: Kernel, grid: Shape, block: Shape, args: Sequence[Any], **options: Any
-) -> Iterator[list[Touch]]:
+    kernel: Kernel, grid: Shape, block: Shape, args: Args, **options: Any
+) -> Generator[list[Touch], None, Report]:
     """Yield, barrier by barrier, what each thread reads and writes, in order.
 
-    Takes what `Kernel.run` takes.
+    Takes what `Kernel.run` takes, and returns what it returns. Where a kernel is at
+    fault, what came before in its phase is yielded, then the error raised.
     """
-    launch, touches = Launch(kernel, (grid, block), args, **options), list[Touch]()
+    machine = launched(kernel.function, (grid, block), args, options)
+    touches, requests = list[Touch](), count()
 
-    def observe(access: Access, values: Any) -> None:
-        line = kernel.function.body[access.step].line
-        each = zip(access.lanes, access.addresses, values, strict=True)
-        for lane, at, value in each:
-            near = launch.memory.near(at)
-            block, thread = launch.spot(lane)
-            place = near.space, near.name, int(at - near.start)
-            touch = Touch(block, thread, access.kind, *place, tuple(value), line)
-            touches.append(touch)
+    def observe(pc: int, kind: str, lanes: Any, places: Any, values: Any) -> None:
+        number, line = next(requests), kernel.function.body[pc].line
+        for lane, (space, name, at), value in zip(lanes, places, values, strict=True):
+            place = kind, space, name, at
+            touches.append(Touch(number, *machine.spot(lane), *place, (*value,), line))
 
-    launch.observe = observe
-    for _ in launch.phases():
+    machine.observe = observe
+    try:
+        for _ in machine.phases():
+            yield touches
+            touches = []
+    except PtxError:
         yield touches
-        touches = []
-    launch.finish()
+        raise
+    yield touches
+    return finished(machine)
 
 
 class Module(dict[str, Kernel]):
@@ -209,5 +123,78 @@ class Module(dict[str, Kernel]):
 
 def load(text: str) -> Module:
     """Read PTX; raises `PtxError` where it cannot be read."""
-    functions, variables = parse(text)
-    return Module({f.name: Kernel(f, variables) for f in functions})
+    return Module({f.name: Kernel(f) for f in parse(text)})
+
+
+# A launch
+
+
+def launched(f: Function, shapes: Any, args: Args, options: Any) -> Machine:
+    """Return a machine with the memory of a kernel laid out and the arguments in it."""
+    shared_bytes = options.pop("shared_bytes", 0)
+    grid, block = ((*np.atleast_1d(shape).tolist(), 1, 1)[:3] for shape in shapes)
+    machine = Machine(f, grid, block, **options)
+    if len(args) != len(f.params):
+        raise PtxError(f"{f.name} takes {len(f.params)} arguments, got {len(args)}")
+    variables, words = [], place(machine.memory, args)
+    for number, v in enumerate(f.params):
+        word = words[number]
+        if not isinstance(word, np.generic):
+            word = np.array(word or 0).astype(DTYPES[v.type])
+        if word.nbytes != v.size:
+            says = f"argument {number} has {v.size} bytes, got {args[number]!r:.60}"
+            raise PtxError(f"{f.name}: {says}")
+        variables.append(replace(v, content=word.tobytes(), copies=ALL))
+    texts = " ".join(text for step in f.body for text in step.operands)
+    used = (v for v in f.variables if v.name in texts)
+    variables += [replace(v, size=v.size or shared_bytes) for v in used]
+    for v in variables:
+        machine.registers[v.name] = machine.memory.add(v).astype(np.uint64)
+    kinds = [step.parts[-1] for step in f.body if step.parts[0] in ("ld", "st")]
+    machine.memory.allocate(min(4, *(SIZES.get(kind, 4) for kind in kinds), 4))
+    return machine
+
+
+def place(memory: Memory, args: Args) -> list[Any]:
+    """Make room for the arrays among the arguments; return these as addresses.
+
+    Arrays that overlap share a region. An array lies in its region as it does in the
+    array that owns its memory, which begins at a multiple of 256.
+    """
+    words = [Pointer(a) if isinstance(a, np.ndarray) else a for a in args]
+    given = {k: a for k, a in enumerate(words) if isinstance(a, Pointer)}
+    groups, end = list[list[int]](), 0
+    for k in sorted(given, key=lambda k: span(given[k].array)):
+        low, high = span(given[k].array)
+        if low >= end:
+            groups.append([])
+        groups[-1].append(k)
+        end = max(end, high)
+    for group in groups:
+        arrays = [given[k].array for k in group]
+        low, high = span(arrays[0])[0], max(span(array)[1] for array in arrays)
+        real = np.ctypeslib.as_array((ctypes.c_uint8 * (high - low)).from_address(low))
+        known = any(given[k].known for k in group)
+        writable = any(array.flags.writeable for array in arrays)
+        while isinstance(arrays[0].base, np.ndarray):
+            arrays[0] = arrays[0].base
+        past, name = (low - span(arrays[0])[0]) % PAGE, f"argument {group[0]}"
+        v = Variable("global", past, "", name, high - low, real, known, writable)
+        start = memory.add(v)[0] - low
+        for k in group:
+            words[k] = np.uint64(start + given[k].array.ctypes.data + given[k].offset)
+    return words
+
+
+def finished(machine: Machine) -> Report:
+    """Write the arrays back and say what was done."""
+    memory, regions, steps = machine.memory, machine.memory.regions, machine.steps
+    for v in regions:
+        if isinstance(v.content, np.ndarray) and v.writable:
+            v.content[:] = memory.views[1][v.start :][: v.size]
+    moved = memory.traffic[:2] + memory.traffic[2]  # an update reads and writes
+    shared = sum(v.size for v in regions if v.space == "shared")
+    total, (read, written) = int(steps.sum()), moved[:, memory.within["global"]].sum(1)
+    counts = total, machine.barriers, shared, memory.sectors, int(read), int(written)
+    pairs = zip(regions, map(tuple, moved.T.tolist()), strict=True)
+    return Report(steps, *counts, {(v.space, v.name): pair for v, pair in pairs})

@@ -14,51 +14,37 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minivae_kernels.ptx import errors
-from minivae_kernels.ptx.memory import SPACES, Access, Lanes, Memory
-from minivae_kernels.ptx.opcodes import DTYPES, WARP, Team, look_up
-from minivae_kernels.ptx.parse import SIZES, Function, Instruction
+from minivae_kernels.ptx.memory import Access, Lanes, Memory
+from minivae_kernels.ptx.opcodes import ANY, DTYPES, enter, look_up
+from minivae_kernels.ptx.parse import SIZES, SPACES, Function, number
 
+WARP = 32
 Moves = dict[int, Lanes]  # the next instruction -> the threads that go there
-Get = Callable[[Any], Any]  # index of threads -> their values
-Plan = tuple[list[Any], list[Get], Callable[..., Any], Get | None]
-"""Of an instruction: where results go, where operands come from, the function of the
-threads and operands, and a test which threads have all others there that they need."""
 
-ORDERS = "volatile relaxed acquire release acq_rel weak cta gpu sys"
-CACHES = "nc ca cg cs lu cv wb wt v2 v4"
-MODIFIERS = {*SPACES, *ORDERS.split(), *CACHES.split()}  # of loads, stores and updates
-NUMBER = re.compile(r"0[fF][0-9a-fA-F]{8}$|0[dD][0-9a-fA-F]{16}$|-?\d[\w.+-]*$")
+BARRIERS = ["bar", "sync"], ["barrier", "sync"]  # of a block
+NUMBERS, WHOLE = f"{ANY} b8 u8 s8 f16", 0xFFFFFFFF  # types, and a warp
+MODIFIERS = "volatile relaxed acquire release acq_rel weak cta gpu sys "
+MODIFIERS += f"nc ca cg cs lu cv wb wt v2 v4 {' '.join(SPACES)}"
 UPDATES: dict[str, Callable[..., Any]] = {"add": operator.add, "min": min, "max": max}
 UPDATES |= {"and": operator.and_, "or": operator.or_, "xor": operator.xor}
 UPDATES["exch"] = lambda old, new: new
 UPDATES["cas"] = lambda old, wanted, new: new if old == wanted else old
 
 
-def literal(text: str, dtype: Any) -> Any:
-    """Return a number as it stands in PTX, `0f3F800000` or `-4`, in the type given."""
-    if text[:2].lower() in ("0f", "0d"):
-        size = len(text) // 2 - 1
-        value = np.array(int(text[2:], 16), f"u{size}").view(f"f{size}")
-        return (value.astype(dtype) if dtype.kind == "f" else value.view(dtype))[()]
-    if dtype.kind in "fb":
-        return dtype.type(float(text))
-    return np.array(int(text.rstrip("U"), 0) % 2**64).astype(dtype)[()]
+def listed(operands: list[str]) -> list[str]:
+    """Return the registers of `{%f1, %f2}`, of `%p1|%p2`, or of `%f1`, in order."""
+    return [name for text in operands for name in re.findall(r"[^][{}|, ]+", text)]
 
 
 def merge(groups: Moves, pc: int, lanes: Lanes) -> None:
     """Add threads to the group that stands at an instruction."""
     if len(lanes):
         groups[pc] = np.sort(np.concatenate([lanes, groups.get(pc, lanes[:0])]))
-
-
-def listed(text: str) -> list[str]:
-    """Return the registers of `{%f1, %f2}`, of `%p1|%p2`, or of `%f1`."""
-    return [name.strip("{} ") for name in re.split("[|,]", text)]
 
 
 @dataclass
@@ -73,39 +59,34 @@ class Machine:
     limit: int = 1_000_000  # instructions of a thread
 
     def __post_init__(self) -> None:
-        self.size, blocks = prod(self.block), prod(self.grid)
-        if min(*self.grid, *self.block) < 1 or self.size > 1024:
+        self.size, extents = prod(self.block), (*self.grid[::-1], *self.block[::-1])
+        if min(extents) < 1 or self.size > 1024:
             says = f"{self.grid} blocks of {self.block} threads cannot be"
             raise errors.PtxError(f"{self.function.name}: {says}")
-        self.everyone = np.arange(blocks * self.size)
+        self.everyone = np.arange(prod(extents))
         number, thread = np.divmod(self.everyone, self.size)
-        warp = number * -(-self.size // WARP) + thread // WARP
-        self.lane = thread % WARP
-        self.memory = Memory(np.stack([number, warp]), self.detect, self.where)
-        self.symbols = {"WARP_SZ": WARP}  # and the addresses of variables
-        known: dict[str, Any] = {
-            "laneid": self.lane,
-            "warpid": thread // WARP,
-            "clock": 0,
-        }
-        for k, axis in enumerate("xyz"):
-            known[f"tid.{axis}"] = thread // prod(self.block[:k]) % self.block[k]
-            known[f"ctaid.{axis}"] = number // prod(self.grid[:k]) % self.grid[k]
-            known |= {f"ntid.{axis}": self.block[k], f"nctaid.{axis}": self.grid[k]}
-        zero = np.zeros(len(thread), np.int64)
-        self.registers = {
-            f"%{n}": (zero + v).astype(np.uint32) for n, v in known.items()
-        }
-        self.actions: dict[int, Callable[[Lanes], None]] = {}
+        self.lane, warp = thread % WARP, number * -(-self.size // WARP) + thread // WARP
+        self.teams = np.stack([number, warp])
+        self.memory = Memory(self.teams, self.detect, self.where)
+        self.places = np.unravel_index(self.everyone, extents)
+        known = {"%laneid": self.lane, "%warpid": thread // WARP, "WARP_SZ": WARP}
+        axes = [f"{what}.{axis}" for what in ("ctaid", "tid") for axis in "zyx"]
+        known |= {f"%{name}": self.places[k] for k, name in enumerate(axes)}
+        known |= {f"%n{name}": extents[k] for k, name in enumerate(axes)}
+        names = [*self.function.registers, *known, "%clock", "_"]
+        cells = np.zeros((len(names), len(self.everyone)), np.uint64)
+        self.registers: dict[str, Any] = dict(zip(names, cells, strict=True))
+        for name, value in known.items():
+            self.registers[name][:] = value
+        self.actions: dict[int, Callable[[Lanes], Lanes]] = {}
         self.moves: Moves | None = None  # of the threads of the last instruction
         self.waiting: Moves = {}
-        self.woken = False  # those that wait have looked, and none has gone on since
         self.live = self.everyone >= 0
-        self.steps, self.barriers = zero, 0
+        self.steps, self.barriers = 0 * self.everyone, 0
         self.observe: Callable[..., None] | None = None
 
     def phases(self) -> Iterator[None]:
-        """Run; stop at each barrier that threads pass, and where threads end."""
+        """Run; stop at each barrier that threads pass."""
         code, ready = self.function.body, {0: self.everyone}
         while ready:
             start = pc = min(ready)
@@ -113,9 +94,7 @@ class Machine:
             taken, self.moves = lanes, None
             with np.errstate(all="ignore"):
                 while self.moves is None and pc < meeting:
-                    taken = self.guarded(lanes, code[pc])
-                    if len(taken):
-                        (self.actions.get(pc) or self.bind(pc))(taken)
+                    taken = (self.actions.get(pc) or self.bind(pc))(lanes)
                     pc += 1
             self.steps[lanes] += pc - start
             if self.steps[lanes[0]] > self.limit:
@@ -124,38 +103,26 @@ class Machine:
             rest = lanes if self.moves is None else lanes[~np.isin(lanes, taken)]
             for goal, those in [(pc, rest), *(self.moves or Moves()).items()]:
                 merge(ready, goal, those)
-            if code[pc - 1].parts[0] in ("bar", "barrier", "ret", "exit"):
+            if code[pc - 1].parts[0] in ("bar", "barrier"):
                 yield
             if not ready and self.waiting:
-                self.wake(ready)
+                self.stuck(*min(self.waiting.items()))
 
-    def guarded(self, lanes: Lanes, step: Instruction) -> Lanes:
-        """Return the threads whose guard holds; the others pass by."""
-        if not step.guard:
-            return lanes
-        return lanes[self.register(step.guard)[self.at(lanes)] != step.negated]
-
-    def wake(self, ready: Moves) -> None:
-        """Let those that wait look again; if none went on since, none ever will."""
-        if self.woken:
-            pc, lanes = min(self.waiting.items())
-            mates = self.memory.teams[0] == self.memory.teams[0, lanes[0]]
-            here, left = mates[lanes].sum(), (mates & ~self.live).sum()
-            says = (
-                f"{here} of {self.size} threads of its block wait here, {left} are gone"
-            )
-            raise errors.DivergentBarrierError(f"{self.where(pc, lanes[0])}: {says}")
-        ready.update(self.waiting)
-        self.waiting, self.woken = {}, True
+    def stuck(self, pc: int, lanes: Lanes) -> NoReturn:
+        """Say that threads wait for others that never come."""
+        mates = self.teams[0] == self.teams[0, lanes[0]]
+        here, gone = mates[lanes].sum(), (mates & ~self.live).sum()
+        says = f"{here} of {self.size} threads of its block wait here, {gone} are gone"
+        raise errors.DivergentBarrierError(f"{self.where(pc, lanes[0])}: {says}")
 
     def at(self, lanes: Lanes) -> Any:
         """Return the index of threads in a register."""
         return slice(None) if len(lanes) == len(self.everyone) else lanes
 
-    def spot(self, lane: int) -> list[tuple[int, ...]]:
+    def spot(self, lane: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the block of a thread and its place there, as (x, y, z)."""
-        places = [[f"%{what}.{axis}" for axis in "xyz"] for what in ("ctaid", "tid")]
-        return [tuple(int(self.registers[n][lane]) for n in names) for names in places]
+        z_to_x = [int(place[lane]) for place in self.places]
+        return tuple(z_to_x[2::-1]), tuple(z_to_x[:2:-1])
 
     def where(self, pc: int, lane: int) -> str:
         """Return what a thread executes and where, in words."""
@@ -165,194 +132,181 @@ class Machine:
 
     # From text to actions
 
-    def bind(self, pc: int) -> Callable[[Lanes], None]:
-        """Return what an instruction does to the threads that execute it."""
+    def bind(self, pc: int) -> Callable[[Lanes], Lanes]:
+        """Return what an instruction does to threads, and which of them it is for."""
         step = self.function.body[pc]
         try:
-            plan = PLANS.get(step.parts[0], Machine.compute)(self, step, pc)
+            row, kinds, wanted, function = look_up(step.parts, self.noise)
+            first = len(kinds) > 0  # operand: where results go
+            into, out = listed(step.operands[:first]), listed(step.operands[first:])
+            if row.method:
+                kinds = [*kinds, *kinds[-1:] * len(into)][: len(into)]
+                wanted = [*wanted, *wanted[-1:] * len(out)][: len(out)]
+                function = partial(row.function, self, pc)
+            if "{" in step.text and step.parts[0] == "mov":  # a register and its parts
+                bits = 8 * SIZES[kinds[0]]
+                kinds, wanted = ([f"b{bits // len(s)}"] * len(s) for s in (into, out))
+                function = partial(regroup, DTYPES[kinds[0]])
+            puts = [self.target(*pair) for pair in zip(into, kinds, strict=True)]
+            gets = [self.source(*pair) for pair in zip(out, wanted, strict=True)]
+            guard = self.source(step.guard, "pred") if step.guard else None
         except (LookupError, ValueError) as error:
             says = f"{step.line}: unknown instruction `{step.text}`"
             raise errors.UnknownInstructionError(says.removeprefix(": ")) from error
-        puts, gets, function, complete = plan
 
-        def act(lanes: Lanes) -> None:
-            if complete:
-                lanes = self.meet(pc, lanes, complete)
-            at = self.at(lanes)
-            results = function(lanes, *[get(at) for get in gets])
-            for put, result in zip(puts, results, strict=False):
-                put(at, result)
+        def act(lanes: Lanes) -> Lanes:
+            taken = here = lanes[guard(self.at(lanes))] if guard else lanes
+            if "sync" in step.parts and len(taken):
+                here = self.meet(pc, taken, gets[-1])
+            if len(here):
+                at = self.at(here)
+                results = function(here, *[get(at) for get in gets]) or ()
+                for put, result in zip(puts, results, strict=False):
+                    put(at, result)
+            return taken
 
         return self.actions.setdefault(pc, act)
 
-    def register(self, name: str) -> Any:
-        """Return the bits of a register in every thread."""
-        if name not in self.registers:
-            kind = self.function.registers[name]
-            dtype = DTYPES["pred" if kind == "pred" else f"b{8 * SIZES[kind]}"]
-            self.registers[name] = np.zeros(len(self.everyone), dtype)
-        return self.registers[name]
+    def view(self, name: str, dtype: Any) -> Any:
+        """Return a register, which has 64 bits, or its lower part, in a type."""
+        return self.registers[name].view(dtype)[:: 8 // dtype.itemsize]
 
-    def source(self, text: str, kind: str) -> Get:
+    def source(self, text: str, kind: str) -> Callable[[Any], Any]:
         """Return a function from threads to the values of an operand."""
-        dtype = DTYPES[kind]
-        if NUMBER.match(text) or text in self.symbols:
-            value = literal(str(self.symbols.get(text, text)), dtype)
+        labels = self.function.labels
+        if text[0] in "-0123456789" or text in labels:
+            word = labels[text] if text in labels else number(text)
+            value = np.array([word % 2**64], np.uint64).view(DTYPES[kind])[0]
             return lambda at: value
-        bits = self.register(text.lstrip("!"))
-        if text[0] == "!":
-            return lambda at: ~bits[at]
-        if bits.itemsize == dtype.itemsize:
-            return bits.view(dtype).__getitem__
-        return lambda at: bits[at].astype(f"u{dtype.itemsize}").view(dtype)
+        name, _, offset = text.lstrip("!").partition("+")
+        values = self.view(name, DTYPES[kind])
+        if offset:
+            return lambda at: values[at] + int(offset)
+        return (lambda at: ~values[at]) if text[0] == "!" else values.__getitem__
 
     def target(self, text: str, kind: str) -> Callable[[Any, Any], None]:
-        """Return a function that stores values of a type in a register."""
-        if text == "_":
-            return lambda at, value: None
-        bits, dtype = self.register(text), DTYPES[kind]
-        if bits.itemsize != dtype.itemsize:  # extended by its sign, if it has one
-            dtype = np.dtype(f"{dtype.kind}{bits.itemsize}")
-        return bits.view(dtype).__setitem__
+        """Return a function that stores numbers in a register, with their sign."""
+        dtype = DTYPES[kind]
+        whole = np.dtype(f"{dtype.kind}8") if dtype.kind in "iu" else dtype
+        return self.view(text, whole).__setitem__
 
-    def compute(self, step: Instruction, pc: int) -> Plan:
-        """Arithmetic: a row of the table of opcodes."""
-        kinds, wanted, function = look_up(step.parts, self.noise)
-        into, out = listed(step.operands[0]), listed(",".join(step.operands[1:]))
-        if "{" in step.text:  # one register on one side, its parts on the other
-            bits = 8 * SIZES[kinds[0]]
-            kinds, wanted = ([f"b{bits // len(s)}"] * len(s) for s in (into, out))
-            function = partial(regroup, DTYPES[kinds[0]])
-        puts = [self.target(*pair) for pair in zip(into, kinds, strict=False)]
-        gets = [self.source(*pair) for pair in zip(out, wanted, strict=True)]
-        return puts, gets, lambda lanes, *values: function(*values), None
+    # Memory
 
-    def use_memory(self, step: Instruction, pc: int) -> Plan:
+    def access(self, pc: int, lanes: Lanes, where: Any, *values: Any) -> Any:
         """Load, store, or update: `atom` returns what was there before, `red` not."""
-        (name, *flags, kind), texts = step.parts, list(step.operands)
+        step = self.function.body[pc]
+        name, *flags, kind = step.parts
         does = {"ld": "reads", "st": "writes"}.get(name, "updates")
-        if set(flags) - MODIFIERS - UPDATES.keys():
-            raise LookupError
-        into = listed(texts.pop(0)) if name in ("ld", "atom") else []
-        base, _, offset = texts.pop(0).strip("[] ").partition("+")
-        out = listed(",".join(texts)) if texts else []
-        known = base in self.symbols or NUMBER.match(base)
-        bits = 64 if known else 8 * self.register(base).itemsize
-        address, more = self.source(base, f"b{bits}"), int(offset or "0", 0)
-        spaces = {*flags} & SPACES.keys() or SPACES.keys()
-        if "param" in flags:
-            spaces |= {"local"}  # where the variables of a call are
-        regions, store = self.memory.regions, does != "reads"
-        allowed = np.array([r.space in spaces and r.writable >= store for r in regions])
-        size, width = SIZES[kind], 1 if does == "updates" else len(into or out)
-        words = self.memory.views[size].view(DTYPES[kind])
-        change = next((UPDATES[flag] for flag in flags if flag in UPDATES), max)
-
-        def act(lanes: Lanes, where: Any, *values: Any) -> Any:
-            where = where.astype(np.int64) + more + 0 * lanes
-            access = Access(does, size * width, pc, allowed, where, lanes)
-            cells = self.memory.touch(access) // size + np.arange(width)[:, None]
-            given = [np.broadcast_to(value, len(lanes)) for value in values]
-            found = words[cells]
-            for k, cell in enumerate(cells[0].tolist() if does == "updates" else ()):
-                found[0, k] = words[cell]  # one thread after the other
+        width = len(values) if does == "writes" else step.operands[0].count(",") + 1
+        space = next((flag for flag in flags if flag in SPACES), "")
+        access = Access(does, SIZES[kind] * width, pc, space, where, lanes)
+        words = self.memory.views[SIZES[kind]].view(DTYPES[kind])
+        cells = self.memory.touch(access) // SIZES[kind] + np.arange(width)[:, None]
+        given = [np.broadcast_to(value, len(lanes)) for value in values]
+        found = words[cells]
+        if does == "writes":
+            words[cells] = found = np.stack(given)
+        elif does == "updates":
+            change = next(UPDATES[flag] for flag in flags if flag in UPDATES)
+            for k, cell in enumerate(cells[0].tolist()):  # one thread after the other
+                found[0, k] = words[cell]
                 words[cell] = change(words[cell], *(value[k] for value in given))
-            if does == "writes":
-                words[cells] = found = np.stack(given)
-            if self.observe:
-                self.observe(access, found.T)
-            return found
-
-        puts = [self.target(text, kind) for text in into]
-        return puts, [address, *(self.source(text, kind) for text in out)], act, None
+        if self.observe:
+            self.observe(pc, does, lanes, self.memory.named(access), found.T)
+        return list(found)
 
     # Threads that go elsewhere, or wait for others
 
-    def branch(self, step: Instruction, pc: int) -> Plan:
-        """Go on at a label; or at none, which is the end."""
-        goals = [self.function.labels[text] for text in step.operands]
+    def branch(self, pc: int, lanes: Lanes, goal: int) -> None:
+        """Go on at a label."""
+        self.moves = {goal: lanes}
 
-        def act(lanes: Lanes) -> tuple[()]:
-            self.moves = dict.fromkeys(goals, lanes)
-            self.live[lanes] = bool(goals)
-            return ()
+    def leave(self, pc: int, lanes: Lanes) -> None:
+        """End. Others that wait for these threads look again: a device forgives it."""
+        self.moves, self.live[lanes] = {}, False
+        if not self.detect:
+            self.moves, self.waiting = self.waiting, {}
 
-        return [], [], act, None
-
-    def meet(self, pc: int, lanes: Lanes, complete: Get) -> Lanes:
+    def meet(self, pc: int, lanes: Lanes, mask: Callable[[Any], Any]) -> Lanes:
         """Return those threads for which all others are there; the others wait."""
         merge(self.waiting, pc, lanes)
         lanes = self.waiting.pop(pc)
-        here = complete(lanes)
+        absent = self.live | self.detect
+        absent[lanes] = False
+        if self.function.body[pc].parts in BARRIERS:
+            here = np.bincount(self.teams[0], absent)[self.teams[0, lanes]] == 0
+        else:
+            here = self.bits(self.everyone[absent], lanes) & mask(self.at(lanes)) == 0
         merge(self.waiting, pc, lanes[~here])
-        self.moves, self.woken = {pc + 1: lanes[here]}, self.woken and not here.any()
+        self.moves = {pc + 1: lanes[here]}
         return lanes[here]
 
-    def bits(self, who: Any) -> Any:
-        """Return of each warp who of it is meant, as 32 bits."""
-        return np.bincount(self.memory.teams[1], who * 2.0**self.lane).astype(np.uint32)
+    def bits(self, who: Lanes, lanes: Lanes) -> Any:
+        """Return who is in the warps of some threads, as 32 bits for each of these."""
+        warp, last = self.teams[1], self.teams[1, -1]
+        bits = np.bincount(warp[who], 2.0 ** self.lane[who], last + 1)
+        return bits[warp[lanes]].astype(np.uint32)
 
-    def complete(self, mask: Get | None) -> Get:
-        """Return a test of threads: are all others there, of the block or the mask?"""
-        block, warp = self.memory.teams
+    def barrier(self, pc: int, lanes: Lanes, mask: Any) -> None:
+        """`bar.sync 0` parts what is before and after in the block, or in the warp."""
+        whole_block = self.function.body[pc].parts in BARRIERS
+        self.memory.clocks[0 if whole_block else 1, lanes] += 1
+        self.barriers += len(lanes) * whole_block
 
-        def test(lanes: Lanes) -> Any:
-            absent = self.live | self.detect  # a device forgives those that have left
-            absent[lanes] = False
-            if mask:
-                return mask(self.at(lanes)) & self.bits(absent)[warp[lanes]] == 0
-            return np.bincount(block, absent)[block[lanes]] == 0
+    def vote(self, pc: int, lanes: Lanes, own: Any = True, mask: Any = WHOLE) -> Any:
+        """Return what the threads of the warp say that the last operand names."""
+        yes = self.bits(lanes[np.broadcast_to(own, len(lanes))], lanes) & mask
+        there, how = self.bits(lanes, lanes) & mask, self.function.body[pc].parts[-2]
+        return [{"all": yes == there, "any": yes != 0}.get(how, yes)]
 
-        return test
+    def shuffle(self, pc: int, lanes: Lanes, *given: Any) -> tuple[Any, Any]:
+        """Return the value of another thread of the warp, and whether it is in range.
 
-    def barrier(self, step: Instruction, pc: int) -> Plan:
-        """`bar.sync 0` waits for the block, `bar.warp.sync` for threads of the warp."""
-        level = [["sync"], ["warp", "sync"]].index(step.parts[1:])
-        (operand,) = (self.source(text, "b32") for text in step.operands)
-
-        def act(lanes: Lanes) -> tuple[()]:
-            self.memory.clocks[level, lanes] += 1
-            self.barriers += len(lanes) * (level == 0)
-            return ()
-
-        return [], [], act, self.complete(operand if level else None)
-
-    def confer(self, step: Instruction, pc: int) -> Plan:
-        """A shuffle or vote: its last operand names who takes part."""
-        kinds, wanted, function = look_up(step.parts)
-        into, *out = step.operands if wanted else (*step.operands, "0xffffffff")
-        gets = [self.source(*pair) for pair in zip(out, [*wanted, "b32"], strict=True)]
-        warp, there = self.memory.teams[1], np.zeros_like(self.live)
-
-        def act(lanes: Lanes, *values: Any) -> Any:
-            there[:] = False
-            there[lanes] = True
-            *own, mask = (np.broadcast_to(value, len(lanes)) for value in values)
-            bits = self.bits(there)[warp[lanes]] & mask
-            member = bits[:, None] >> np.arange(WARP, dtype=np.uint32) & 1 > 0
-            table = np.zeros((warp[-1] + 1, WARP), (own or [bits])[0].dtype)
-            table[warp[lanes], self.lane[lanes]] = (own or [bits])[0]
-            results = function(Team(self.lane[lanes], member, table[warp[lanes]]), *own)
-            if len(results) == 3 and not results[2].all():
-                asks = self.where(pc, lanes[np.argmin(results[2])])
-                says = "asks a thread that does not take part"
-                raise errors.DivergentBarrierError(f"{asks} {says}")
-            return results
-
-        puts = [self.target(*pair) for pair in zip(listed(into), kinds, strict=False)]
-        return puts, gets, act, self.complete(gets[-1]) if wanted else None
+        The low bits of `clamp` bound the lane; bits 8 to 12 cut the warp in segments.
+        """
+        mode, lane = self.function.body[pc].parts[2], self.lane[lanes]
+        value, by, clamp, mask = given
+        segment, by = clamp >> 8 & 31, (by & 31).astype(np.int64)
+        last = (lane & segment) | (clamp & ~segment & 31)
+        first = {"up": lane - by, "down": lane + by, "bfly": lane ^ by}
+        goal = first.get(mode, (lane & segment) | (by & ~segment))
+        valid = goal >= last if mode == "up" else goal <= last
+        goal = np.where(valid, goal, lane)
+        alone = (self.bits(lanes, lanes) & mask) >> goal & 1 == 0
+        if alone.any():
+            asks = self.where(pc, lanes[np.argmax(alone)])
+            says = "asks a thread that does not take part"
+            raise errors.DivergentBarrierError(f"{asks} {says}")
+        found = np.searchsorted(lanes, lanes - lane + goal)
+        taken = np.broadcast_to(value, len(lanes))[found]
+        if self.observe:
+            places = [("warp", "lane", int(other)) for other in goal]
+            self.observe(pc, "takes", lanes, places, taken[:, None])
+        return taken, valid
 
 
-def regroup(dtype: Any, *parts: Any) -> Any:
+def regroup(dtype: Any, lanes: Lanes, *parts: Any) -> Any:
     """Return the same bits in parts of another size, the lowest first."""
     columns = np.broadcast_arrays(*map(np.atleast_1d, parts))
-    return np.stack(columns, axis=1).view(dtype).T
+    return list(np.stack(columns, axis=1).view(dtype).T)
 
 
-PLANS: dict[str, Callable[[Machine, Instruction, int], Plan]] = {"bra": Machine.branch}
-"""The instructions that are not arithmetic."""
-PLANS |= dict.fromkeys(("ret", "exit"), Machine.branch)
-PLANS |= dict.fromkeys(("ld", "st", "atom", "red"), Machine.use_memory)
-PLANS |= dict.fromkeys(("shfl", "vote", "activemask"), Machine.confer)
-PLANS |= dict.fromkeys(("bar", "barrier"), Machine.barrier)
-PLANS |= dict.fromkeys(("membar", "fence"), lambda *_: ([], [], lambda lanes: (), None))
+UPDATING = f"{MODIFIERS} {' '.join(UPDATES)}"
+
+
+BARRIER = dict.fromkeys(("bar", "barrier", "bar.warp"), Machine.barrier)
+FENCE = dict.fromkeys(("membar", "fence.acq_rel"), lambda *_: None)
+VOTE = dict.fromkeys(("vote.sync.all", "vote.sync.any"), Machine.vote)
+SHUFFLE = {f"shfl.sync.{m}": Machine.shuffle for m in ("up", "down", "bfly", "idx")}
+enter("T>A", NUMBERS, {"ld": Machine.access}, MODIFIERS, True)
+enter(">AT", NUMBERS, {"st": Machine.access}, MODIFIERS, True)
+enter("T>AT", NUMBERS, {"atom": Machine.access}, UPDATING, True)
+enter(">AT", NUMBERS, {"red": Machine.access}, UPDATING, True)
+enter(">U", "bra uni", {"bra": Machine.branch}, "", True)
+enter(">", "ret exit uni", {"ret": Machine.leave, "exit": Machine.leave}, "", True)
+enter(">U", "sync", BARRIER, "", True)
+enter(">", "cta gl gpu sys", FENCE, "", True)
+enter("P>PU", "pred", VOTE, "", True)
+enter("U>PU", "b32", {"vote.sync.ballot": Machine.vote}, "", True)
+enter("U>", "b32", {"activemask": Machine.vote}, "", True)
+enter("TP>TUUU", "b32", SHUFFLE, "", True)

@@ -11,9 +11,8 @@ Source: NVIDIA, "Parallel Thread Execution ISA", version 9.0, chapters 4 and 5.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minivae_kernels.ptx.errors import PtxError
 
@@ -21,27 +20,27 @@ SIZES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2}
 SIZES |= {f"{letter}{8 * size}": size for letter in "busf" for size in (4, 8)}
 """The bytes of each type of number."""
 
+ALL, BLOCK, THREAD = 0, 1, 2  # whose a variable is: each of these has a copy of its own
+SPACES = {"global": ALL, "const": ALL, "shared": BLOCK}
+SPACES |= {"param": THREAD, "local": THREAD}
+
 IGNORED = re.compile(r'("[^"]*")|//[^\n]*|/\*[\s\S]*?\*/|\.section\s+\S+\s*\{[^}]*\}')
-LINES = re.compile(r"^\s*\.(?:loc|file|version|target|address_size)\b[^\n]*", re.M)
+IDLE = r"\.(?:loc|file|version|target|address_size|pragma)\b"
 HEAD = r"(?:\.\w+\s+)*\.(?:entry|func)\b[^{;]*"
-PIECE = re.compile(rf"\s*(?:([{{}}])|([\w$]+)\s*:(?!:)|({HEAD})|([^;]*);)")
+PIECE = re.compile(rf"{IDLE}[^\n;]*|{HEAD}|[{{}}]|[\w$]+\s*:(?!:)|[^\s;][^;]*")
 FUNCTION = re.compile(r"\.(entry|func)\s*(\([^)]*\))?\s*([\w$]+)\s*(\([^)]*\))?")
-CALL = re.compile(
-    r"^\s*call\S*\s+(?:(\([^)]*\))\s*,)?\s*([\w$]+)\s*(?:,\s*(\([^)]*\)))?"
-)
-IDLE = re.compile(r"\.(loc|file|version|target|address_size|pragma)\b")
-LOCATION = re.compile(r"\.loc\s+(\d+)\s+([1-9]\d*)")
+CALL = re.compile(r"call\S*\s+(?:(\([^)]*\))\s*,)?\s*([\w$]+)\s*(?:,\s*(\([^)]*\)))?")
 VARIABLE = re.compile(
-    r"\.(global|const|shared|local|param)\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+"
-    r"(?:\.ptr\s+(?:\.?\w+\s+)*)?([\w$%]+)\s*(?:\[(\d*)\])?\s*(?:=([^;]*))?$"
+    r"\.(global|const|shared|local|param) (?:\.align (\d+) )?\.(\w+)(?: \.ptr.*)? "
+    r"([\w$%]+) ?(?:\[(\d*)\])? ?(?:=(.*))?$"
 )
-INSTRUCTION = re.compile(r"(?:@(!?)\s*([\w$%.]+)\s+)?([a-z][\w.:]*)\s*([^;]*)$")
+INSTRUCTION = re.compile(r"(?:@(!?[\w$%.]+)\s+)?([a-z][\w.:]*)\s*([^;]*)$")
 OPERAND = re.compile(r"\s*((?:\{[^}]*\}|\[[^\]]*\]|[^,{\[])+)")
+REGISTERS = re.compile(r"([\w$%]+)(?:<(\d+)>)?")  # %r<9> or %x
+LOCATION = re.compile(r"\.loc\s+(\d+)\s+([1-9]\d*)[^\n;]*;?")
 NAME = re.compile(r"[%$_a-zA-Z][\w$.]*")
-Piece = tuple[
-    str, str, str, str
-]  # a brace, a label, the head of a function, other text
-Callees = dict[str, tuple[str, list["Variable"], list[Piece]]]  # kind, parameters, body
+Functions = dict[str, "Function"]
+Scope = dict[str, str]  # name -> what it stands for; "" -> the ending of new names
 
 
 class Instruction(NamedTuple):
@@ -49,152 +48,136 @@ class Instruction(NamedTuple):
 
     parts: list[str]  # the opcode, its modifiers and type: ["ld", "global", "f32"]
     operands: list[str]
-    guard: str  # the predicate register that says who takes part
-    negated: bool
+    guard: str  # the predicate that says who takes part, such as "!%p1"
     line: str  # "file.cu:12", where the PTX says so
     text: str
 
 
-class Variable(NamedTuple):
-    """A declared variable: its memory space, type, size in bytes, first values."""
+@dataclass
+class Variable:
+    """A variable or an array in the memory of a launch."""
 
     space: str
-    align: int
+    align: int  # the least; how far past a page it begins
     type: str
     name: str
-    size: int
-    values: list[str]
+    size: int  # in bytes
+    content: Any = b""  # its first bytes
+    known: bool = True  # False: to read it before it is written is a fault
+    writable: bool = True
+    copies: int = ALL
+    start: int = 0  # its address
+    stride: int = 0  # from one copy to the next
 
 
 @dataclass
 class Function:
-    """A kernel, or the module around it."""
+    """A function, or the module around all: read only if it is a kernel."""
 
+    kind: str  # "entry" or "func"
     name: str
-    params: list[Variable]
-    registers: dict[str, str] = field(default_factory=dict)  # name -> type
+    params: list[Variable]  # of a function: results first
+    pieces: list[str] = field(default_factory=list)
+    registers: set[str] = field(default_factory=set)
     variables: list[Variable] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)  # name -> place in the body
+    draft: list[tuple[Scope, str, str]] = field(default_factory=list)
     body: list[Instruction] = field(default_factory=list)
 
 
 def variable(text: str) -> Variable:
     """Read a declaration such as `.shared .align 4 .b8 s[1024]`."""
-    found = VARIABLE.search(text.strip())
+    found = VARIABLE.search(" ".join(text.split()))
     if found is None or found[3] not in SIZES:
-        raise PtxError(f"cannot read the declaration `{text.strip():.80}`")
-    space, align, kind, name, count, values = found.groups()
-    size = SIZES[kind] * (1 if count is None else int(count or 0))
-    first = (values or "").strip("{} ").replace(",", " ").split()
-    return Variable(space, int(align or SIZES[kind]), kind, name, size, first)
+        raise PtxError(f"cannot read the declaration `{text:.80}`")
+    space, align, kind, name, count, values = found.groups("")
+    item, copies = SIZES[kind], SPACES[space]
+    size = item * int(count or found[5] is None)
+    words = (number(word) % 256**item for word in re.findall(r"[-\w]+", values))
+    content = b"".join(word.to_bytes(item, "little") for word in words)
+    content = content.ljust(size * (copies == ALL), b"\0")
+    return Variable(space, int(align or item), kind, name, size, content, copies=copies)
 
 
-def operands(text: str) -> list[str]:
-    """Split at the commas that stand outside brackets."""
-    return [found[1].strip() for found in OPERAND.finditer(text)]
+def number(text: str) -> int:
+    """Read `-4`, `0x1F`, `7U`, or the bits of a float, `0f3F800000`."""
+    return int(re.sub("^0[fdFD]", "0x", text.rstrip("U")), 0)
 
 
-def renamed(text: str, names: Mapping[str, str]) -> str:
-    """Replace names in a text."""
-    return NAME.sub(lambda found: names.get(found[0], found[0]), text)
+def instruction(names: Scope, line: str, text: str) -> Instruction:
+    """Read an instruction; its names are replaced by what they stand for."""
+    text = NAME.sub(lambda found: names.get(found[0], found[0]), text)
+    if (parts := INSTRUCTION.match(text)) is None:
+        raise PtxError(f"this is not PTX: `{text:.60}`")
+    guard, opcode, rest = parts.groups("")
+    words = [word for word in opcode.split(".") if ":" not in word]
+    operands = [found[1].strip() for found in OPERAND.finditer(rest)]
+    return Instruction(words, operands, guard, line, text)
 
 
-def registers(text: str) -> Iterator[tuple[str, str]]:
-    """Read `.reg .b32 %r<9>, %x` as pairs of name and type."""
-    kind, names = text.removeprefix(".reg").split(None, 1)
-    for name in names.replace(" ", "").split(","):
-        base, _, count = name.rstrip(">").partition("<")
-        for number in range(int(count)) if count else ("",):
-            yield f"{base}{number}", kind.lstrip(".")
-
-
-def parse(text: str) -> tuple[list[Function], list[Variable]]:
-    """Read a module: its kernels, and its variables."""
-    text = LINES.sub(lambda m: m[0] + ";", IGNORED.sub(lambda m: m[1] or " ", text))
+def parse(text: str) -> list[Function]:
+    """Read the kernels of a module; raises `PtxError` where it is not PTX."""
+    text = IGNORED.sub(lambda found: found[1] or " ", text)
     files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]*)"', text))
-    functions: Callees = {}
-    pieces, depth = list[Piece](), 0
-    outside = pieces
+    text = LOCATION.sub(lambda at: f".loc {files.get(at[1], '?')}:{at[2]}\n", text)
+    module, functions, depth = Function("", "", []), Functions(), 0
     for piece in PIECE.findall(text):
-        depth += (piece[0] == "{") - (piece[0] == "}")
-        if piece[2]:
-            kind, results, name, params = FUNCTION.findall(piece[2])[0]
-        elif piece[0] == "{" and depth == 1:
-            formal = [
-                variable(p) for p in re.split("[(),]", results + params) if p.strip()
-            ]
-            functions[name] = kind, formal, (pieces := [])
-        elif depth or piece[3]:
-            (pieces if depth else outside).append(piece)
+        depth += (piece == "{") - (piece == "}")
+        if head := FUNCTION.search(piece):
+            kind, results, name, params = head.groups("")
+            formal = [*map(variable, re.findall(r"\.param[^,)]*", results + params))]
+            functions[name] = Function(kind, name, formal)
+        else:
+            (functions[name] if depth > (piece == "{") else module).pieces.append(piece)
     if depth or not functions:
         raise PtxError("this is not PTX, or it ends early")
-    kernels = [
-        read(Function(name, formal), expanded(body, functions), files)
-        for name, (kind, formal, body) in functions.items()
-        if kind == "entry"
-    ]
-    return kernels, read(Function("", []), outside, files).variables
+    kernels = [f for f in functions.values() if f.kind == "entry"]
+    read(module, module, functions, {"": ""})
+    for f in kernels:
+        read(f, f, functions, {"": ""})
+        f.body = [instruction(*each) for each in (*f.draft, ({}, "", "ret"))]
+        f.variables += module.variables
+    return kernels
 
 
-def expanded(body: Iterable[Piece], functions: Callees) -> Iterator[Piece]:
-    """Replace each call by a block: the callee's body with the caller's variables.
+def read(into: Function, given: Function, functions: Functions, scope: Scope) -> None:
+    """Read the declarations and instructions of a function into a kernel.
 
-    A function without a body stays a call, which fails by its name if it is reached.
+    An inner block has names of its own. A function without a body stays a call, which
+    fails by its name if it is reached.
     """
-    for piece in body:
-        results, name, params = (CALL.findall(piece[3]) or [("", "", "")])[0]
-        if name not in functions:
-            yield piece
-            continue
-        given, (_, formal, inner) = (
-            re.findall(r"[\w$]+", results + params),
-            functions[name],
-        )
-        names = {v.name: text for v, text in zip(formal, given, strict=True)}
-        others = {other: f for other, f in functions.items() if other != name}
-        yield "{", "", "", ""
-        for brace, label, _, text in expanded(inner, others):
-            text = re.sub(r"\bret(\.uni)?\s*$", "bra $return", text)
-            yield brace, label, "", renamed(text, names)
-        yield from (("", "$return", "", ""), ("}", "", "", ""))
-
-
-def read(
-    function: Function, pieces: Iterable[Piece], files: dict[str, str]
-) -> Function:
-    """Read declarations and instructions into a function.
-
-    An inner block has names of its own: they are given the number of the block.
-    """
-    scopes, line = [{"": ""}], ""  # of the open blocks: name -> unique name
-    found: list[tuple[dict[str, str], str, str]] = []
-    for brace, label, _, text in pieces:
-        scope, text = scopes[-1], " ".join(text.split())
-        if brace == "{":
-            scopes.append({**scope, "": f"{scope['']}.{len(found)}"})
-        elif brace:
+    scopes, line = [scope], ""
+    for text in (" ".join(piece.split()) for piece in given.pieces):
+        scope, call, here = scopes[-1], CALL.match(text), len(into.draft)
+        inner = f"{scope['']}.{here}"
+        if text == "{":
+            scopes.append({**scope, "": inner})
+        elif text == "}":
             scopes.pop()
-        elif label:
-            scope[label] = label + scope[""]
-            function.labels[scope[label]] = len(found)
-        elif place := LOCATION.match(text):
-            line = f"{files.get(place[1], '?')}:{place[2]}"
+        elif text[-1] == ":":
+            into.labels[own(scope, text[:-1])] = here
         elif text.startswith(".reg"):
-            for name, kind in registers(text):
-                scope[name] = name + scope[""]
-                function.registers[scope[name]] = kind
-        elif text[:1] not in ("", "."):
-            found.append((scope, line, text))
-        elif text and not IDLE.match(text):
-            own = variable(text)
-            scope[own.name] = own.name + scope[""]
-            function.variables.append(own._replace(name=scope[own.name]))
-    for names, line, text in (*found, ({}, "", "ret")):
-        parts = INSTRUCTION.match(renamed(text, names))
-        if parts is None:
-            raise PtxError(f"this is not PTX: `{text:.60}`")
-        no, guard, opcode, rest = parts.groups("")
-        words = [word for word in opcode.split(".") if ":" not in word]
-        step = Instruction(words, operands(rest), guard, bool(no), line, text)
-        function.body.append(step)
-    return function
+            for base, count in REGISTERS.findall(text.split(None, 2)[2]):
+                numbers = range(int(count)) if count else [""]
+                into.registers |= {own(scope, f"{base}{number}") for number in numbers}
+        elif text.startswith(".loc "):
+            line = text.removeprefix(".loc ") if ":" in text else line
+        elif text[0] == "." and not re.match(IDLE, text):
+            into.variables.append(v := variable(text))
+            v.name = own(scope, v.name)
+        elif call and (called := functions.get(call[2])) and called.pieces:
+            actual = re.findall(r"[\w$]+", "".join(call.groups("")[::2]))
+            pairs = zip(called.params, actual, strict=True)
+            names = {v.name: scope[name] for v, name in pairs} | {"": inner}
+            names |= dict.fromkeys(("ret", "ret.uni"), f"bra $end{inner}")
+            others = {name: f for name, f in functions.items() if f is not called}
+            read(into, called, others, names)
+            into.labels[f"$end{inner}"] = len(into.draft)
+        elif text[0] != ".":
+            into.draft.append((scope, line, text))
+
+
+def own(scope: Scope, name: str) -> str:
+    """Enter a declared name; return the name that is unique in the kernel."""
+    scope[name] = name + scope[""]
+    return scope[name]

@@ -22,7 +22,11 @@ IMAGES, KS = 400, (1, 5, 50, 500)
 
 
 def claims(latent: int = 5) -> Iterator[Claim]:
-    """Yield the claims about a spoiled q of `latent` latents."""
+    """Yield the claims about a spoiled q of `latent` latents, of five at most.
+
+    The draws that make up for a gap grow exponentially with it, and it with latents.
+    """
+    latent = min(latent, 5)
     x = digits()[:IMAGES]
     known = Spectrum.of(digits()).best(latent)
     V, d = 0.8 * known.encoder(), 1.5 * known.s2 / np.diag(known.M)

@@ -46,7 +46,10 @@ def claims(latent: int = 5) -> Iterator[Claim]:
         yield _near(f"Gaussian NLL at logvar {logvar:g}", exact, found)
     w = np.linspace(-1e4, 1e4, 999)
     found = ops.logsumexp(w.astype(np.float32)).item()
-    yield _near("log Σ e^w of w from −10⁴ to 10⁴", float(special.logsumexp(w)), found)
+    exact = float(special.logsumexp(w))
+    yield _near("log Σ e^w of w from −10⁴ to 10⁴", exact, found)
+    found = ops.logmeanexp(w.astype(np.float32)[None]).item()
+    yield _near("log of the mean e^w of the same", exact - np.log(len(w)), found)
 
 
 def _f32(value: float) -> Parameter:
