@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minivae import nn, ops
 from minivae.models import Autoencoder, build
 from minivae.page.step import step_page
 from minivae.random import Noise, Stream
 from minivae.study import Recording, record
+from minivae.tensor import Tensor
 
 CASES: dict[str, dict[str, Any]] = {
     "ae": {"name": "ae", "likelihood": "squared_error"},
@@ -32,6 +34,26 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 """Models of lesson size, by what is particular about them."""
+
+
+class Fused(nn.Module):
+    """A model of the reader's own, with an op of two outputs."""
+
+    def __init__(self) -> None:
+        self.mu = nn.Linear(3, 2, Noise(0))
+        self.logvar = nn.Linear(3, 2, Noise(1))
+        self.name_parameters()
+        self.to(dtype=np.float64)
+
+    def __call__(self, x: Any) -> Tensor:
+        noise = Noise(2).normal((len(x), 2), np.float64)
+        z, kl = ops.reparameterize_kl(self.mu(x), self.logvar(x), noise)
+        return ops.sum(z * z) / 3 + kl
+
+
+@cache
+def fused() -> Recording:
+    return record(Fused(), Noise(3).normal((4, 3), np.float64))
 
 
 def model_of(case: str) -> Autoencoder:

@@ -187,6 +187,23 @@ def test_a_name_with_html_in_it_is_text(tmp_path: Path, browser: Any) -> None:
         seen.quiet()
 
 
+@pytest.mark.needs("browser")
+def test_unbroadcasting_is_a_step_of_its_own(folder: Path, browser: Any) -> None:
+    recording = recorded("betavae")
+    at = next(i for i, e in enumerate(recording.events) if e.kind == "unbroadcast")
+    event, before = recording.events[at], len(recording.nodes) + at
+    total = step.number(float(np.asarray(event.total)))
+    with Opened(browser, page_of("betavae", folder)) as seen:
+        go(seen, before)
+        assert "the next step sums it back" in seen.text("#card")
+        assert total not in seen.text("#card .flow")
+        go(seen, before + 1)
+        assert "un-broadcast" in seen.text("#card .kicker")
+        assert "The adjoint of copying is summing." in seen.text("#card")
+        assert "This is all that reaches it." in seen.text("#card")
+        assert total in seen.text("#card .flow")
+
+
 # Folding, lighting, following
 
 

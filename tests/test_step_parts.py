@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from steps import EVERY, batch_of, large, model_of, recorded
+from steps import EVERY, batch_of, fused, large, model_of, recorded
 from test_page import Page, contrast
 
 from minivae.page import diagram, kit, step
@@ -42,6 +42,12 @@ def test_the_data_has_every_node_event_and_number(case: str) -> None:
     assert [n["name"] for n in data["nodes"]] == [n.name for n in recording.nodes]
     assert len(data["events"]) == len(recording.events)
     json.dumps(data, allow_nan=False)
+
+
+def test_an_op_may_have_several_outputs() -> None:
+    nodes = {node["op"]: node for node in StepData(fused()).whole()["nodes"]}
+    names = [name for name, _ in nodes["reparameterize_kl"]["outputs"]]
+    assert names == ["z", "kl"]
 
 
 def test_of_equal_arrays_the_page_has_one() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pages import Opened, chromium, walk
-from steps import IN_BROWSER, batch_of, model_of, page_of, recorded
+from steps import IN_BROWSER, batch_of, fused, model_of, page_of, recorded
 
 from minivae.page import step
 from minivae.study import record
@@ -121,6 +121,22 @@ def test_what_if_has_the_gradients_and_the_table_of_another_step(
                     continue
                 text = seen.text(f"td[data-cell='{i},{j}'] button").split("▲")[0]
                 assert text.split("▼")[0].strip() == step.number(cell.value)
+
+
+@pytest.mark.needs("browser")
+def test_what_if_of_a_model_of_the_readers_own(tmp_path: Path, browser: Any) -> None:
+    recording = fused()
+    path = tmp_path / "step.html"
+    path.write_text(step.step_page(recording), encoding="utf-8")
+    wanted = Tape(recording).values({"x": {(1, 2): 0.5}})
+    with Opened(browser, path, bypass_csp=True) as seen:
+        change(seen, "x", 5, 0.5)
+        shown = walk(seen, tables("#card .made"))
+        for node, found in zip(recording.nodes, shown, strict=False):
+            for output in range(len(node.outputs)):
+                label = recording.label(Ref(node.id, output))
+                assert close(found[output], wanted[label]), label
+        seen.quiet()
 
 
 @pytest.mark.needs("browser")

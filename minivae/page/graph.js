@@ -7,7 +7,8 @@ const FOLDED = { wide: 96, tall: 46 };
 function makeGraph(root, maps, pick) {
   const folded = new Set();
   const drawings = [...root.querySelectorAll("svg.map")].map((svg) =>
-    makeDrawing(svg, maps[svg.classList.contains("wide") ? "wide" : "tall"]));
+    makeDrawing(svg, maps[svg.classList.contains("wide") ? "wide" : "tall"]),
+  );
 
   root.addEventListener("click", (event) => {
     const part = event.target.closest("[data-id]");
@@ -31,7 +32,9 @@ function makeGraph(root, maps, pick) {
       part.dataset.state = states.get(part.dataset.id) ?? "done";
     }
     for (const edge of root.querySelectorAll(".edge")) {
-      const is = active.some(([a, b]) => a === edge.dataset.from && b === edge.dataset.to);
+      const is = active.some(
+        ([a, b]) => a === edge.dataset.from && b === edge.dataset.to,
+      );
       edge.classList.toggle("active", is);
       edge.classList.toggle("back", is && back);
     }
@@ -52,7 +55,9 @@ function makeDrawing(svg, map) {
   const ids = Object.keys(map.boxes);
   const across = wide ? svg.viewBox.baseVal.height : svg.viewBox.baseVal.width;
   const bands = [...svg.querySelectorAll(".band")];
-  const boxes = new Map([...svg.querySelectorAll(".box")].map((box) => [box.dataset.id, box]));
+  const boxes = new Map(
+    [...svg.querySelectorAll(".box")].map((box) => [box.dataset.id, box]),
+  );
   const edges = [...svg.querySelectorAll(".edge")];
   svg.style.minWidth = `${SMALLEST * svg.viewBox.baseVal.width}px`; // then its place scrolls
   const covers = map.bands.map(([name], number) => coverOf(svg, name, number));
@@ -62,9 +67,12 @@ function makeDrawing(svg, map) {
     const spans = spansOf(map.bands, folded, FOLDED[wide ? "wide" : "tall"]);
     const place = ([main, cross, band]) => {
       const { start, end, from, isFolded } = spans[band];
-      return isFolded ? [(start + end) / 2, (across - map.head) / 2, true] : [main - from + start, cross, false];
+      return isFolded
+        ? [(start + end) / 2, (across - map.head) / 2, true]
+        : [main - from + start, cross, false];
     };
-    const xy = ([main, cross]) => (wide ? [main, cross + map.head] : [cross + map.head, main]);
+    const xy = ([main, cross]) =>
+      wide ? [main, cross + map.head] : [cross + map.head, main];
     bands.forEach((band, number) => frame(band, spans[number], wide));
     covers.forEach((cover, number) => {
       display(cover, spans[number].isFolded);
@@ -77,30 +85,45 @@ function makeDrawing(svg, map) {
       move(box, xy(at));
     }
     map.lines.forEach(([source, target, joints], number) => {
-      const first = map.boxes[ids[source]], last = map.boxes[ids[target]];
+      const first = map.boxes[ids[source]],
+        last = map.boxes[ids[target]];
       const inside = first[2] === last[2] && spans[first[2]].isFolded;
       display(edges[number], !inside);
-      if (!inside) edges[number].setAttribute("d", lineOf(first, joints, last, place, xy));
+      if (!inside)
+        edges[number].setAttribute("d", lineOf(first, joints, last, place, xy));
     });
     const length = spans.at(-1).end;
-    svg.setAttribute("viewBox", wide ? `0 0 ${length} ${across}` : `0 0 ${across} ${length}`);
+    svg.setAttribute(
+      "viewBox",
+      wide ? `0 0 ${length} ${across}` : `0 0 ${across} ${length}`,
+    );
     svg.setAttribute(wide ? "width" : "height", length);
     svg.style.minWidth = `${SMALLEST * svg.viewBox.baseVal.width}px`;
   }
 
   function lineOf(first, joints, last, place, xy) {
-    const half = (box) => (place(box)[2] ? FOLDED[wide ? "wide" : "tall"] / 2 - 10 : box[3]);
-    const a = place(first), b = place(last);
+    const half = (box) =>
+      place(box)[2] ? FOLDED[wide ? "wide" : "tall"] / 2 - 10 : box[3];
+    const a = place(first),
+      b = place(last);
     const between = joints.map(place).filter((at) => !at[2]);
-    return curve([[a[0] + half(first), a[1]], ...between, [b[0] - half(last), b[1]]].map(xy), wide);
+    return curve(
+      [[a[0] + half(first), a[1]], ...between, [b[0] - half(last), b[1]]].map(xy),
+      wide,
+    );
   }
 
   /* Bring what is current into sight, where the drawing is larger than its place. */
   function reveal() {
     const current = svg.querySelector('[data-state="current"]');
     const view = svg.parentElement;
-    if (!current || view.scrollWidth <= view.clientWidth && view.scrollHeight <= view.clientHeight) return;
-    const box = current.getBoundingClientRect(), frame = view.getBoundingClientRect();
+    if (
+      !current ||
+      (view.scrollWidth <= view.clientWidth && view.scrollHeight <= view.clientHeight)
+    )
+      return;
+    const box = current.getBoundingClientRect(),
+      frame = view.getBoundingClientRect();
     if (!box.width) return;
     view.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
     view.scrollTop += box.top + box.height / 2 - frame.top - frame.height / 2;
@@ -125,8 +148,11 @@ function curve(points, wide) {
   let [x, y] = points[0];
   let path = `M${x} ${y}`;
   for (const [nx, ny] of points.slice(1)) {
-    const mx = (x + nx) / 2, my = (y + ny) / 2;
-    path += wide ? `C${mx} ${y} ${mx} ${ny} ${nx} ${ny}` : `C${x} ${my} ${nx} ${my} ${nx} ${ny}`;
+    const mx = (x + nx) / 2,
+      my = (y + ny) / 2;
+    path += wide
+      ? `C${mx} ${y} ${mx} ${ny} ${nx} ${ny}`
+      : `C${x} ${my} ${nx} ${my} ${nx} ${ny}`;
     [x, y] = [nx, ny];
   }
   return path;
@@ -150,10 +176,13 @@ function frame(band, { start, end, isFolded }, wide) {
 
 /* What stands for a folded group. */
 function coverOf(svg, name, number) {
-  const count = [...svg.querySelectorAll(".box")].filter((box) => box.dataset.group === name).length;
+  const count = [...svg.querySelectorAll(".box")].filter(
+    (box) => box.dataset.group === name,
+  ).length;
   const make = (tag, attributes, text = "") => {
     const part = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
+    for (const [key, value] of Object.entries(attributes))
+      part.setAttribute(key, value);
     part.textContent = text;
     return part;
   };
@@ -161,7 +190,8 @@ function coverOf(svg, name, number) {
   cover.append(
     make("rect", { x: -36, y: -19, width: 72, height: 38, rx: 5 }),
     make("text", { y: -2, class: "label" }, name || "all"),
-    make("text", { y: 12.5, class: "op" }, `${count} folded`));
+    make("text", { y: 12.5, class: "op" }, `${count} folded`),
+  );
   svg.append(cover);
   return cover;
 }

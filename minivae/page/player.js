@@ -21,7 +21,9 @@ function makePlayer({ phases, show }) {
     remember(next);
   }
 
-  function refresh() { draw(); }
+  function refresh() {
+    draw();
+  }
 
   function draw() {
     const at = player.at;
@@ -29,7 +31,7 @@ function makePlayer({ phases, show }) {
     const text = `Step ${at + 1} of ${last + 1}, ${phases[at]}: ${words}`;
     slider.value = at + 1;
     slider.setAttribute("aria-valuetext", text);
-    said.textContent = text;
+    if (said.textContent !== text) said.textContent = text; // or it is said again
     back.setAttribute("aria-disabled", at === 0);
     on.setAttribute("aria-disabled", at === last);
     slider.style.setProperty("--done", last ? at / last : 1);
@@ -46,8 +48,12 @@ function makePlayer({ phases, show }) {
   });
   slider.addEventListener("input", () => go(slider.value - 1));
   document.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: player.at - 1, ArrowRight: player.at + 1,
-                   Home: 0, End: last }[event.key];
+    const move = {
+      ArrowLeft: player.at - 1,
+      ArrowRight: player.at + 1,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (move === undefined || isTaken(event)) return;
     event.preventDefault();
     go(move);
@@ -64,7 +70,8 @@ function makePlayer({ phases, show }) {
 
 /* Keys belong to what has the focus where that uses them, and to the browser. */
 function isTaken(event) {
-  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return true;
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey)
+    return true;
   if (event.target.closest("input, select, textarea, [contenteditable]")) return true;
   const region = event.target.closest(".scroll");
   return region !== null && region.scrollWidth > region.clientWidth;

@@ -6,10 +6,15 @@ function readStep(data) {
   const byId = new Map([...data.leaves, ...data.nodes].map((item) => [item.id, item]));
   const values = new Map([
     ...data.leaves.map((leaf) => [leaf.id, [read(leaf.value)]]),
-    ...data.nodes.map((node) => [node.id, node.outputs.map(([, value]) => read(value))]),
+    ...data.nodes.map((node) => [
+      node.id,
+      node.outputs.map(([, value]) => read(value)),
+    ]),
   ]);
   const events = data.events.map((event) => ({
-    upstream: event.upstream.map(read), gradient: read(event.gradient), total: read(event.total),
+    upstream: event.upstream.map(read),
+    gradient: read(event.gradient),
+    total: read(event.total),
   }));
   const recorded = { values, events };
   const step = { ...data, read, byId, recorded, now: recorded, isChanged: false };
@@ -18,31 +23,38 @@ function readStep(data) {
 
 function lookUps(step) {
   const inside = new Map();
-  const enter = (node) => [...node.steps, ...node.constants].forEach((item) => {
-    inside.set(item.id, item);
-    if (item.steps) enter(item);
-  });
+  const enter = (node) =>
+    [...node.steps, ...node.constants].forEach((item) => {
+      inside.set(item.id, item);
+      if (item.steps) enter(item);
+    });
   step.nodes.forEach(enter);
   return {
     valuesOf: (id) => step.now.values.get(id),
-    inputsOf: (node) => node.inputs.map(([id, output, shape]) => {
-      const value = step.now.values.get(id)[output];
-      return value.data ? laidOut(value, shape) : value;
-    }),
+    inputsOf: (node) =>
+      node.inputs.map(([id, output, shape]) => {
+        const value = step.now.values.get(id)[output];
+        return value.data ? laidOut(value, shape) : value;
+      }),
 
     /* What a reader calls an input, also one that is inside an opened op. */
     label([id, output]) {
       const item = step.byId.get(id) ?? inside.get(id);
-      return item?.outputs?.length > 1 ? `${item.name}.${item.outputs[output][0]}` : item?.name ?? id;
+      return item?.outputs?.length > 1
+        ? `${item.name}.${item.outputs[output][0]}`
+        : (item?.name ?? id);
     },
 
     /* How many contributions the receiver of an event gets in all. */
-    contributions: (event) => step.events.filter((e) => e.adds && sameReceiver(e, event)).length,
+    contributions: (event) =>
+      step.events.filter((e) => e.adds && sameReceiver(e, event)).length,
 
     /* The derivative of the loss by a value, when backward is over. */
     adjoint([id, output]) {
       if (step.loss[0] === id && step.loss[1] === output) return scalar(1);
-      const last = step.events.findLastIndex((e) => e.adds && e.receiver === id && e.output === output);
+      const last = step.events.findLastIndex(
+        (e) => e.adds && e.receiver === id && e.output === output,
+      );
       return last < 0 ? null : step.now.events[last].total;
     },
 
@@ -50,7 +62,8 @@ function lookUps(step) {
       let found = ["", 0];
       for (const [id, arrays] of step.recorded.values) {
         for (const array of arrays) {
-          if (sizeOf(array.shape) > found[1]) found = [step.byId.get(id).name, sizeOf(array.shape)];
+          if (sizeOf(array.shape) > found[1])
+            found = [step.byId.get(id).name, sizeOf(array.shape)];
         }
       }
       return found;
@@ -61,7 +74,10 @@ function lookUps(step) {
 function changes(step) {
   const moved = new Map();
   const replay = () => {
-    const leaves = step.leaves.map((leaf) => [leaf.id, moved.get(leaf.id) ?? step.recorded.values.get(leaf.id)]);
+    const leaves = step.leaves.map((leaf) => [
+      leaf.id,
+      moved.get(leaf.id) ?? step.recorded.values.get(leaf.id),
+    ]);
     const values = playForward(step.nodes, leaves);
     step.now = { values, events: playBackward(step, values) };
     step.isChanged = true;
@@ -79,8 +95,15 @@ function changes(step) {
       step.now = step.recorded;
       step.isChanged = false;
     },
-    movedNodes: () => new Set(step.isChanged ? step.nodes.filter((node) => step.now.values.get(node.id).some((array, i) =>
-      array.data.some((x, j) => hasMoved(x, step.recorded.values.get(node.id)[i].data[j])))).map((node) => node.id) : []),
+    movedNodes() {
+      if (!step.isChanged) return new Set();
+      const isMoved = ({ id }) =>
+        step.now.values.get(id).some((array, output) => {
+          const was = step.recorded.values.get(id)[output];
+          return array.data.some((number, place) => hasMoved(number, was.data[place]));
+        });
+      return new Set(step.nodes.filter(isMoved).map((node) => node.id));
+    },
   };
 }
 
@@ -93,7 +116,8 @@ function paths(step) {
   const heads = new Map(); // a node that holds both terms, folded, is neither's
   step.terms?.kinds.forEach((kind, column) => {
     const head = step.terms.cells[0][column][1][0];
-    if (kind === "recon" || kind === "kl") heads.set(head, (heads.get(head) ?? kind) === kind ? kind : "");
+    if (kind === "recon" || kind === "kl")
+      heads.set(head, (heads.get(head) ?? kind) === kind ? kind : "");
   });
   const names = { recon: "reconstruction path", kl: "KL path" };
 
@@ -103,10 +127,12 @@ function paths(step) {
       const reached = new Set();
       for (const here of from.keys()) {
         if (heads.get(here)) reached.add(heads.get(here));
-        for (const next of users.get(here) ?? []) if (!from.has(next)) from.set(next, here);
+        for (const next of users.get(here) ?? [])
+          if (!from.has(next)) from.set(next, here);
       }
       const steps = [];
-      for (let at = step.loss[0]; at !== null && at !== undefined; at = from.get(at)) steps.unshift(step.byId.get(at).name);
+      for (let at = step.loss[0]; at; at = from.get(at))
+        steps.unshift(step.byId.get(at).name);
       return { steps, name: [...reached].map((kind) => names[kind]).join(" and ") };
     },
   };
@@ -123,7 +149,17 @@ function makePage(data) {
     ...(step.update?.parameters ?? []).map((parameter) => ["update", parameter]),
   ];
   const picks = new Map();
-  const page = { step, opened: new Set(), lit: null, chosen, choose, litIn, light, follow: followOne, changed };
+  const page = {
+    step,
+    opened: new Set(),
+    lit: null,
+    chosen,
+    choose,
+    litIn,
+    light,
+    follow: followOne,
+    changed,
+  };
   const graph = makeGraph(document.querySelector(".graph"), data.maps, pick);
   const terms = makeTerms(page, document.getElementById("terms"));
   const follow = makeFollow(page, document.getElementById("follow"));
@@ -164,9 +200,16 @@ function makePage(data) {
   function litIn(key, array) {
     if (!page.lit || !array.data) return null;
     const [, , elements] = step.terms.cells[page.lit.row][page.lit.column];
-    const prefixes = elements.filter(([id, output]) => `${id},${output}` === key).map(([, , index]) => index);
-    const fits = (index) => prefixes.some((prefix) => prefix.every((i, axis) => i === index[axis]));
-    return new Set(Array.from(array.data.keys()).filter((place) => fits(indexAt(place, array.shape))));
+    const prefixes = elements
+      .filter(([id, output]) => `${id},${output}` === key)
+      .map(([, , index]) => index);
+    const fits = (index) =>
+      prefixes.some((prefix) => prefix.every((i, axis) => i === index[axis]));
+    return new Set(
+      Array.from(array.data.keys()).filter((place) =>
+        fits(indexAt(place, array.shape)),
+      ),
+    );
   }
 
   function light(row, column) {
@@ -182,7 +225,8 @@ function makePage(data) {
     picks.set(`adjoint ${ref}`, place);
     follow.follow(ref, place);
     player.refresh();
-    if (isAsked) document.getElementById("follow-title").scrollIntoView({ block: "nearest" });
+    if (isAsked)
+      document.getElementById("follow-title").scrollIntoView({ block: "nearest" });
   }
 
   function changed() {
@@ -196,7 +240,8 @@ function makePage(data) {
   function pick(id) {
     const [phase] = walk[player.at];
     const about = {
-      forward: (item) => item.id === id || item.inputs?.some(([source]) => source === id),
+      forward: (item) =>
+        item.id === id || item.inputs?.some(([source]) => source === id),
       backward: (item) => item.receiver === id,
       update: (item) => item.id === id,
     };
@@ -209,14 +254,23 @@ function makePage(data) {
 
 function furthest(data) {
   let best = 0;
-  data.forEach((x, i) => { if (Math.abs(x) > Math.abs(data[best])) best = i; });
+  data.forEach((x, i) => {
+    if (Math.abs(x) > Math.abs(data[best])) best = i;
+  });
   return best;
 }
 
 /* What to follow first: a value that two paths reach, or else the first parameter. */
 function mostTold(step) {
-  const event = step.events.find((e) => e.adds && step.contributions(e) > 1 && step.adjoint([e.receiver, e.output]).data)
-    ?? step.events.findLast((e) => e.adds && step.adjoint([e.receiver, e.output]).data) ?? null;
+  const event =
+    step.events.find(
+      (e) =>
+        e.adds &&
+        step.contributions(e) > 1 &&
+        step.adjoint([e.receiver, e.output]).data,
+    ) ??
+    step.events.findLast((e) => e.adds && step.adjoint([e.receiver, e.output]).data) ??
+    null;
   if (!event) return [step.loss, 0];
   const ref = [event.receiver, event.output];
   return [ref, furthest(step.adjoint(ref).data)];
@@ -225,11 +279,25 @@ function mostTold(step) {
 function told(step, phase, item) {
   if (phase === "forward") return `${item.name} is made by ${item.op}`;
   if (phase === "update") return `${item.name} gets its new value`;
-  const node = step.byId.get(item.sender), to = step.label([item.receiver, item.output]);
-  if (item.kind === "unbroadcast") return `${node.name} to ${to}, summed over what was repeated`;
-  const local = node.checks.filter(([kind, position]) => kind === "local" && position === item.position);
-  const verdict = !local.length ? "" : local.every((check) => check.at(-1)) ? "; its rule agrees with finite differences" : "; ITS RULE DIFFERS from finite differences";
-  return `${node.name} sends to ${to}${verdict}`;
+  const node = step.byId.get(item.sender),
+    to = step.label([item.receiver, item.output]);
+  if (item.kind === "unbroadcast")
+    return `${node.name} to ${to}, summed over what was repeated`;
+  return `${node.name} sends to ${to}${verdictOf(node, item.position)}`;
+}
+
+function verdictOf(node, input) {
+  const local = node.checks.filter(
+    ([kind, position]) => kind === "local" && position === input,
+  );
+  if (!local.length) return "";
+  const passed = local.every((check) => check.at(-1));
+  return `; its rule ${passed ? "agrees with" : "DIFFERS FROM"} finite differences`;
+}
+
+function stateBeside(i, current) {
+  if (i === current) return "current";
+  return i < current ? "done" : "waiting";
 }
 
 /* For each node and leaf: waiting, done, current or target, at a step of the walk. */
@@ -238,18 +306,23 @@ function statesAt(step, walk, at) {
   const states = new Map();
   if (phase === "forward") {
     const number = step.nodes.indexOf(item);
-    step.nodes.forEach((node, i) => states.set(node.id, i < number ? "done" : i > number ? "waiting" : "current"));
+    step.nodes.forEach((node, i) => states.set(node.id, stateBeside(i, number)));
     return { states, active: item.inputs.map(([id]) => [id, item.id]) };
   }
   if (phase === "update") {
     const number = step.update.parameters.indexOf(item);
-    step.update.parameters.forEach((p, i) => states.set(p.id, i < number ? "done" : i > number ? "waiting" : "current"));
+    step.update.parameters.forEach((p, i) => states.set(p.id, stateBeside(i, number)));
     return { states, active: [] };
   }
   const number = step.events.indexOf(item);
-  const reached = new Set(step.events.slice(0, number + 1).flatMap((e) => [e.sender, e.receiver]));
+  const reached = new Set(
+    step.events.slice(0, number + 1).flatMap((e) => [e.sender, e.receiver]),
+  );
   for (const { id, kind } of [...step.leaves, ...step.nodes]) {
-    states.set(id, reached.has(id) ? "reached" : kind && kind !== "parameter" ? "done" : "waiting");
+    states.set(
+      id,
+      reached.has(id) ? "reached" : kind && kind !== "parameter" ? "done" : "waiting",
+    );
   }
   states.set(item.sender, "current");
   states.set(item.receiver, "target");
@@ -258,7 +331,13 @@ function statesAt(step, walk, at) {
 
 // The list of nodes: the graph in words
 
-const STATES = { waiting: "not yet", done: "done", current: "here", target: "receives", reached: "has a gradient" };
+const STATES = {
+  waiting: "not yet",
+  done: "done",
+  current: "here",
+  target: "receives",
+  reached: "has a gradient",
+};
 
 function listenToList(pick) {
   document.querySelector(".nodes")?.addEventListener("click", (event) => {
@@ -284,8 +363,12 @@ function litWords(step, lit) {
     return;
   }
   const [, nodes, elements] = step.terms.cells[lit.row][lit.column];
-  const from = elements.map(([id, output, index]) => `${step.label([id, output])}${bracketed(index)}`);
-  words.textContent = `${step.terms.names[lit.column]} of image ${lit.row} comes from ${nodes.map((id) => step.byId.get(id).name).join(", ")}` + (from.length ? `: ${from.join(", ")}.` : ".");
+  const names = nodes.map((id) => step.byId.get(id).name).join(", ");
+  const parts = elements.map(
+    ([id, output, index]) => `${step.label([id, output])}${bracketed(index)}`,
+  );
+  const from = parts.length ? `${names}: ${parts.join(", ")}` : names;
+  words.textContent = `${step.terms.names[lit.column]} of image ${lit.row} comes from ${from}.`;
 }
 
 document.documentElement.classList.add("scripted");

@@ -22,9 +22,15 @@ from minivae.page.graph import Graph
 from minivae.page.step_data import StepData, graph_of, shape_of
 from minivae.study.recording import Leaf, Node, Recording, Ref
 
-SCRIPTS = (
-    *("arrays.js", "evaluate.js", "worked.js", "graph.js", "cards.js", "panels.js"),
-    *("player.js", "step.js"),
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in (
+        *("arrays", "tables"),  # what a number looks like
+        *("ops", "convolution", "losses", "replay", "worked"),  # what it comes from
+        *("graph", "cards", "forward", "backward", "update"),  # the drawing, the cards
+        *("terms", "follow", "what_if"),  # beside them
+        *("player", "step"),
+    )
 )
 STYLES = ("style.css", "player.css", "step.css")
 SCRIPTLESS = (
