@@ -13,7 +13,18 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
-from benchmarks import compare, curves, kernels, mutants, scale, train
+from benchmarks import (
+    bottleneck,
+    compare,
+    cost,
+    curves,
+    field,
+    kernels,
+    mutants,
+    overfitting,
+    scale,
+    train,
+)
 from benchmarks.peers import run
 from minivae.errors import UserError
 
@@ -67,6 +78,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "scale": scale.scale,
     "curves": curves.curves,
     "compare": compare_command,
+    "overfitting": overfitting.overfitting,
+    "bottleneck": bottleneck.bottleneck,
+    "field": field.field,
+    "cost": cost.cost,
 }
 INTERRUPTED = 130
 

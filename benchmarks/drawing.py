@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = Path(__file__).with_name("figures")
-COLOURS = {"dense": "#4477aa", "conv": "#cc5544"}
+COLOURS = {
+    "dense": "#4477aa",
+    "conv": "#cc5544",
+    "train": "#4477aa",
+    "validation": "#cc5544",
+    "PCA": "#777777",
+    "linear AE": "#222222",
+    "AE": "#4477aa",
+}
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -56,17 +64,20 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
+def save(
+    draw: Callable[[], Figure], stem: Path, suffixes: Sequence[str] = (".png", ".svg")
+) -> list[Path]:
     """Draw, and write `stem`.png and `stem`.svg; returns their paths."""
     import matplotlib as mpl
 
-    paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
+    paths = [stem.with_suffix(suffix) for suffix in suffixes]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         with mpl.rc_context(STYLE):
             figure = draw()
-            figure.savefig(paths[0], dpi=150)
-            figure.savefig(paths[1], metadata={"Date": None})
+            for path in paths:
+                dated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+                figure.savefig(path, dpi=150, **dated)
     except OSError as error:
         raise UserError(f"cannot write to {stem.parent}: {error.strerror}") from error
     return paths

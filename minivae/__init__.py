@@ -35,6 +35,7 @@ from minivae.models import (  # noqa: E402
     VAE,
     BernoulliVAE,
     BetaVAE,
+    DenoisingAE,
     MixtureVAE,
 )
 from minivae.random import Noise  # noqa: E402
@@ -47,6 +48,7 @@ __all__ = [
     "VAE",
     "BernoulliVAE",
     "BetaVAE",
+    "DenoisingAE",
     "MixtureVAE",
     "Noise",
     "Parameter",

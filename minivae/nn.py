@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -66,13 +66,17 @@ class Module:
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """Return every parameter by dotted name, in definition order."""
-        return {
-            f"{path}.{name}" if path else name: value
-            for path, module in self.named_modules()
-            for name, value in vars(module).items()
-            if isinstance(value, Parameter)
-        }
+        """Return every parameter by dotted name, in definition order.
+
+        One that several layers share is there once, under the first of its names.
+        """
+        named: dict[int, tuple[str, Parameter]] = {}
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    full = f"{path}.{name}" if path else name
+                    named.setdefault(id(value), (full, value))
+        return dict(named.values())
 
     def first_parameter(self) -> Parameter:
         """Return the first parameter, which tells the precision and the device."""
@@ -154,6 +158,21 @@ class Linear(Layer):
         return ops.linear(x, self.weight, self.bias)
 
 
+class TiedLinear(Layer):
+    """z = x W + b: the transpose of a linear layer, whose weight (in, out) it shares.
+
+    Only the bias (out,) is its own.
+    """
+
+    def __init__(self, mirrored: Linear) -> None:
+        self.weight = mirrored.weight
+        self.bias = Parameter(np.zeros(self.weight.shape[1], np.float32))
+
+    def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
+        """Compute z (N, out) from x (N, in)."""
+        return ops.linear(x, self.weight.T, self.bias)
+
+
 class Conv2d(Layer):
     """y = w ⋆ x + b with weight (out, in, kernel, kernel) and bias (out,)."""
 
@@ -201,6 +220,20 @@ class ConvTranspose2d(Layer):
         shape = (n_in, n_out, kernel, kernel)
         self.weight = Parameter(initialiser(shape, fans, noise))
         self.bias = Parameter(np.zeros(n_out, np.float32))
+
+    @classmethod
+    def tied(cls, mirrored: Conv2d) -> ConvTranspose2d:
+        """Return the adjoint of a convolution: it shares the weight as it is.
+
+        Only the bias is its own. The image has the size that the convolution read, if
+        that was the smallest that gives a map of its size.
+        """
+        layer = cls.__new__(cls)
+        layer.stride, layer.padding = mirrored.stride, mirrored.padding
+        layer.output_padding = 0
+        layer.weight = mirrored.weight
+        layer.bias = Parameter(np.zeros(layer.weight.shape[1], np.float32))
+        return layer
 
     def forward(self, x: Tensor, dropout: Noise | None) -> Tensor:
         """Compute the image (N, out, H, W) from the map x (N, in, P, Q)."""
@@ -385,6 +418,7 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 }
 _LAYERS: list[type[Layer]] = [
     Linear,
+    TiedLinear,
     Conv2d,
     ConvTranspose2d,
     MaxPool2d,
@@ -398,6 +432,23 @@ _LAYERS: list[type[Layer]] = [
     Sequential,
 ]
 LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in _LAYERS}
+
+
+def tied(decoder: Sequential, *encoder: Layer) -> Sequential:
+    """Return `decoder` with the weights of its mirror image, the layers `encoder`.
+
+    The last of these meets the first of those: a linear layer its transpose, a
+    convolution its adjoint. Biases stay the decoder's own.
+    """
+    weighted = [x for x in encoder if isinstance(x, (Linear, Conv2d))]
+    layers: list[Layer] = []
+    for layer in decoder.layers:
+        if isinstance(layer, Linear):
+            layer = TiedLinear(cast(Linear, weighted.pop()))
+        elif isinstance(layer, ConvTranspose2d):
+            layer = ConvTranspose2d.tied(cast(Conv2d, weighted.pop()))
+        layers.append(layer)
+    return Sequential(*layers)
 
 
 def initialiser_for(activation: str) -> Initialiser:

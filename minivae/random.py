@@ -30,6 +30,7 @@ class Stream(IntEnum):
     EVALUATE = 7
     PRIOR = 8
     CHECK = 9
+    CORRUPT = 10
 
 
 class Noise:

@@ -189,7 +189,7 @@ class _Training:
             data,
             options,
             options.make_optimizer(run.model.parameters()),
-            latent=Noise(options.seed, Stream.LATENT),
+            latent=Noise(options.seed, run.model.noise_stream),
             dropout=Noise(options.seed, Stream.DROPOUT) if run.model.dropout else None,
             order=dict(np.random.default_rng(options.seed).bit_generator.state),
             sums=np.zeros(len(TERMS)),
@@ -448,13 +448,13 @@ def evaluation_noise(model: Autoencoder, first: int, count: int, draw: int) -> A
 def validate(model: Autoencoder, images: Array, batch: int = 500) -> dict[str, float]:
     """Return recon, kl and the objective without warm-up, means over `images`.
 
-    As many draws of z an image as the loss takes, always the same; no dropout.
+    As many draws of z an image as the loss takes, always the same; no dropout, and
+    no noise for a model whose code is none: it sees the images as they are.
     """
     sums = np.zeros(len(TERMS))
     for start in range(0, len(images), batch):
         x = images[start : start + batch]
-        drawn = [evaluation_noise(model, start, len(x), s) for s in range(model.draws)]
-        noise = drawn[0] if model.draws == 1 else xp_of(drawn[0]).stack(drawn)
+        noise = _draws(model, start, len(x)) if model.has_kl else None
         terms = model.loss_terms(x, noise, reduction="none")
         recon, kl, objective = (
             0.0 if term is None else term.numpy().astype(np.float64)
@@ -464,6 +464,12 @@ def validate(model: Autoencoder, images: Array, batch: int = 500) -> dict[str, f
             objective = recon + model.beta * kl
         sums += [np.sum(term) for term in (recon, kl, objective)]
     return _named(sums / len(images))
+
+
+def _draws(model: Autoencoder, first: int, count: int) -> Array:
+    """Return the noise of as many draws of z as the loss takes."""
+    drawn = [evaluation_noise(model, first, count, s) for s in range(model.draws)]
+    return drawn[0] if model.draws == 1 else xp_of(drawn[0]).stack(drawn)
 
 
 def _named(means: Array) -> dict[str, float]:

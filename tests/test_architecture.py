@@ -343,7 +343,7 @@ def test_a_step_can_be_recorded_and_read(name: str) -> None:
 
     model = make(name, channels=(2,), activation="tanh").to(dtype=np.float64)
     batch = images(2).astype(np.float64)
-    noise = Noise(1).normal((2, 3), np.float64)
+    noise = model.loss_noise(Noise(1), 2)
     text = as_text(record(model, batch, noise, optim.Adam(model.parameters())))
     assert "2×8×12 – 2×4×6 – 6 – 3" in text
     assert text.count("w̄ = ȳ ⋆ x") == 1

@@ -26,7 +26,7 @@ from minivae.train import Options
 # Training: what is refused, before anything is written
 
 REFUSED_BY_TRAIN: dict[str, tuple[tuple[object, ...], str]] = {
-    "an unknown model": (("--model", "gan"), "no model 'gan'; have ae, vae, betavae"),
+    "an unknown model": (("--model", "gan"), "no model 'gan'; have ae, dae, vae"),
     "an unknown architecture": (("--arch", "resnet"), "no architecture 'resnet'"),
     "an unknown data set": (("--data", "cifar"), "no data set 'cifar'"),
     "an unknown mode": (("--data", "digits:grey"), "no mode 'grey'"),

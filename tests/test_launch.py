@@ -230,6 +230,15 @@ def test_each_block_has_its_own_shared_memory(browser: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.needs("browser")
+def test_a_shuffle_shows_the_lanes(browser: Any, tmp_path: Path) -> None:
+    path = written(recorded("bernoulli", "warp_shuffles"), tmp_path)
+    with Opened(browser, path, address="#step=3") as seen:
+        assert seen.page.locator("td.takes").count() == 32
+        assert seen.page.inner_text("td.takes >> nth=0").split()[1:] == ["←", "16"]
+        assert seen.messages == []
+
+
+@pytest.mark.needs("browser")
 @EVERY
 def test_it_fits_a_phone(
     browser: Any, tmp_path: Path, name: str, rung: str | None

@@ -20,7 +20,7 @@ ACCEPTED = [
     (name, likelihood)
     for name in MODELS
     for likelihood in LIKELIHOODS
-    if name == "ae" or likelihood != "squared_error"
+    if name in ("ae", "dae") or likelihood != "squared_error"
 ]
 each_model = pytest.mark.parametrize("name", MODELS)
 

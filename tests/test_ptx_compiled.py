@@ -240,7 +240,8 @@ def numba_words(a: NDArray[Any]) -> list[Any]:
 
 def numba_kernel(function: Any) -> ptx.Kernel:
     signature = "real[::1], real[::1]"
-    return ptx.load(compile_numba(function, signature, real="float32").ptx).only()
+    kernels = ptx.load(compile_numba(function, signature, real="float32").ptx)
+    return next(iter(kernels.values()))
 
 
 def test_a_sum_written_in_numba() -> None:

@@ -54,6 +54,10 @@ OPTIONS: dict[str, tuple[Callable[[], Autoencoder], dict[str, Any]]] = {
         lambda: small("vae", arch="conv", channels=(3,), dropout=0.1),
         {"epochs": 3, "optimizer": "rmsprop"},
     ),
+    "dae": (
+        lambda: small("dae", noise="salt:0.2", tied=True, l1=0.01, dropout=0.1),
+        {"epochs": 3},
+    ),
     "early": (
         lambda: small("ae"),
         {"epochs": 30, "lr": 0.3, "schedule": "constant", "patience": 2},
@@ -85,7 +89,7 @@ def start(name: str, out: Path) -> mv.Run:
 
 
 @pytest.mark.parametrize("number", [1, 4, 6, 8, 11, 12])
-@pytest.mark.parametrize("name", ["vae", "betavae", "ae", "conv"])
+@pytest.mark.parametrize("name", ["vae", "betavae", "ae", "conv", "dae"])
 def test_a_stopped_training_goes_on_to_the_same_bytes(
     name: str, number: int, data: Dataset, tmp_path: Path, whole: Callable[[str], Path]
 ) -> None:

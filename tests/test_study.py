@@ -35,14 +35,16 @@ each_model = pytest.mark.parametrize("name", MODELS)
 
 def recorded(name: str = "vae", **options: Any) -> tuple[Autoencoder, Recording]:
     model = tiny(name, **options)
-    return model, record(model, X, EPS, SGD(model.parameters(), 1e-4), checks="none")
+    noise = model.loss_noise(Noise(2), len(X))
+    return model, record(model, X, noise, SGD(model.parameters(), 1e-4), checks="none")
 
 
 @each_model
 def test_a_recorded_step_is_the_step_of_training(name: str) -> None:
     studied, trained = tiny(name), tiny(name)
-    record(studied, X, EPS, Adam(studied.parameters(), 0.01))
-    train_step(trained, Adam(trained.parameters(), 0.01), X, EPS)
+    noise = studied.loss_noise(Noise(2), len(X))
+    record(studied, X, noise, Adam(studied.parameters(), 0.01))
+    train_step(trained, Adam(trained.parameters(), 0.01), X, noise)
     for key, value in trained.state().items():
         np.testing.assert_array_equal(studied.state()[key], value)
 
@@ -288,7 +290,7 @@ def test_a_change_is_followed_or_refused(name: str) -> None:
         index = (0,) * other.ndim
         other[index] = 1 - other[index]
         if not leaf.traced:
-            assert name == "bernoullivae"
+            assert name in ("bernoullivae", "dae")  # a draw, a spoilt image
             with pytest.raises(UserError, match="cannot be changed"):
                 step.replay({leaf.name: {index: other[index]}})
             continue

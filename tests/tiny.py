@@ -21,6 +21,7 @@ from minivae.train import Run
 
 MODELS: dict[str, Callable[..., Autoencoder]] = {
     "ae": mv.AE,
+    "dae": mv.DenoisingAE,
     "vae": mv.VAE,
     "betavae": mv.BetaVAE,
     "iwae": mv.IWAE,

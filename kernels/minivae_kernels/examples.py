@@ -57,6 +57,8 @@ def _flat(count: int, **numbers: Any) -> Callable[[tuple[int, int], Draw], Call]
 
 
 LAYER = (3, 8, 16, (14, 12), (4, 4), 2, 1)
+TINY = (1, 2, 3, (4, 4), (3, 3), 1, 1)  # to be looked at, number by number
+LOOKED_AT = (4, 4)  # the shape that stands for it
 GEOMETRIES = (
     (2, 3, 4, (9, 12), (2, 3), 2, 1),
     (2, 3, 68, (4, 5), (2, 1), 1, 1),  # more channels than a tile
@@ -81,7 +83,8 @@ def _conv(first: str, second: str, **options: Any) -> Callable[..., Call]:
             number, geometry, shape = 0, shape, SHAPE
         else:
             number = sum(shape) // 3 % len(GEOMETRIES)
-            geometry = LAYER if shape == SHAPE else GEOMETRIES[number]
+            special = {SHAPE: LAYER, LOOKED_AT: TINY}
+            geometry = special.get(shape, GEOMETRIES[number])
         n, c, o, size, kernel, stride, padding = geometry
         n = n if all(shape) else 0
         small = (

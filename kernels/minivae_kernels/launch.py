@@ -335,7 +335,8 @@ class NumbaCuda(Kernel):
 
     def entry(self, module: Any) -> Any:
         """Return the only kernel of a PTX module."""
-        return module.only()
+        (kernel,) = module.values()
+        return kernel
 
     def flattened(self, value: Any, parameter: Parameter) -> Iterator[Any]:
         """Yield a number, or an array as Numba passes it.

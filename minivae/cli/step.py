@@ -39,8 +39,8 @@ def step(
     1 if --find-bug or --diff finds something.
 
     Args:
-        model: ae, vae, betavae, iwae, mixturevae or bernoullivae; or module:function,
-            which returns your own model and a batch
+        model: ae, dae, vae, betavae, iwae, mixturevae or bernoullivae; or
+            module:function, which returns your own model and a batch
         arch: dense or conv, of the tiny model
         beta: weight of the KL, for a betavae (4 if not given)
         lr: learning rate of the Adam step

@@ -26,6 +26,11 @@ BELONGS = {
     "sticking": ("iwae",),
     "estimator": ("bernoullivae",),
     "temperature": ("bernoullivae",),
+    "noise": ("dae",),
+    "l1": ("ae", "dae"),
+    "contraction": ("ae", "dae"),
+    "tied": ("ae", "dae"),
+    "code_activation": ("ae", "dae"),
 }
 """The options of some models only."""
 
@@ -50,6 +55,11 @@ def train(
     sticking: bool = False,
     estimator: str | None = None,
     temperature: float | None = None,
+    noise: str | None = None,
+    l1: float | None = None,
+    contraction: float | None = None,
+    tied: bool = False,
+    code_activation: str | None = None,
     epochs: int = 40,
     batch: int = 128,
     lr: float = 2e-3,
@@ -73,7 +83,7 @@ def train(
     Ctrl-C and SIGTERM finish the step and save everything, for --resume.
 
     Args:
-        model: ae, vae, betavae, iwae, mixturevae or bernoullivae
+        model: ae, dae, vae, betavae, iwae, mixturevae or bernoullivae
         arch: dense, conv (for images of about 28 x 28) or burgess (32 x 32, 64 x 64)
         channels: of the encoder's convolutions, each of which halves the image
         hidden: sizes of the encoder's linear layers; none: linear; by default by arch
@@ -92,6 +102,11 @@ def train(
         sticking: leave the score out of an iwae's gradient
         estimator: of a bernoullivae: exact, reinforce, straight_through or relaxed
         temperature: of the relaxed estimator (0.5 if not given)
+        noise: of a dae: gaussian:V, mask:P or salt:P (gaussian:0.1 if not given)
+        l1: weight of the code's absolute values, for an ae or dae
+        contraction: weight of the code's squared slopes; of one layer, sigmoid or tanh
+        tied: give the decoder of an ae or dae its encoder's weights, transposed
+        code_activation: what follows the code of an ae or dae; None: it is linear
         epochs: times that every training image is seen
         batch: images in a step
         lr: learning rate
@@ -144,6 +159,11 @@ def train(
         "sticking": sticking or None,
         "estimator": estimator,
         "temperature": temperature,
+        "noise": noise,
+        "l1": l1,
+        "contraction": contraction,
+        "tied": tied or None,
+        "code_activation": code_activation,
     }
     own = {name: value for name, value in given.items() if value is not None}
     for name in own:

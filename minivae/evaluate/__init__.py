@@ -4,6 +4,7 @@ from minivae.evaluate.bounds import exact_log_p
 from minivae.evaluate.cluster import cluster
 from minivae.evaluate.detect import detect
 from minivae.evaluate.embed import embed
+from minivae.evaluate.field import reconstruction_field
 from minivae.evaluate.ledger import comparable, ledger
 from minivae.evaluate.probe import probe
 
@@ -15,4 +16,5 @@ __all__ = [
     "exact_log_p",
     "ledger",
     "probe",
+    "reconstruction_field",
 ]

@@ -190,6 +190,7 @@ def _summary(
         "unit": model.likelihood.unit,
         "beta": model.beta if model.has_kl else None,
         "objective_formula": model.objective_formula,
+        "noise": model.config().get("noise"),
         "objective": float(recon.mean() + model.beta * kl.sum(axis=1).mean()),
         "neg_elbo": float(per_image.mean()) if is_bound else None,
         "neg_elbo_se": standard_error(per_image) if is_bound else None,

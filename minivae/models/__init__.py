@@ -4,14 +4,15 @@ from typing import Any
 
 from minivae.errors import UserError
 from minivae.models.architecture import ARCHITECTURES
-from minivae.models.autoencoder import AE
+from minivae.models.autoencoder import AE, DenoisingAE
 from minivae.models.base import Autoencoder, LossTerms
 from minivae.models.discrete import BernoulliVAE
 from minivae.models.importance import IWAE, MixtureVAE
 from minivae.models.vae import VAE, BetaVAE
 
 MODELS: dict[str, type[Autoencoder]] = {
-    model.name: model for model in (AE, VAE, BetaVAE, IWAE, MixtureVAE, BernoulliVAE)
+    model.name: model
+    for model in (AE, DenoisingAE, VAE, BetaVAE, IWAE, MixtureVAE, BernoulliVAE)
 }
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Autoencoder",
     "BernoulliVAE",
     "BetaVAE",
+    "DenoisingAE",
     "LossTerms",
     "MixtureVAE",
     "build",

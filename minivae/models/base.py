@@ -52,6 +52,7 @@ class Autoencoder(nn.Module, ABC):
 
     name: ClassVar[str]
     has_kl: ClassVar[bool]
+    noise_stream: ClassVar[Stream] = Stream.LATENT  # what the loss's noise is of
     beta: float = 1.0
     draws: int = 1  # of z for each image in the loss
 
@@ -87,6 +88,11 @@ class Autoencoder(nn.Module, ABC):
         self.encoder = self.stack.encoder(activation, dropout, noise)
         self.add_heads(noise)
         self.decoder = back.decoder(latent, activation, dropout, noise)
+        if dropout and not (self.hidden or back.hidden):
+            raise UserError(
+                f"dropout {dropout} has nothing to drop: it follows hidden linear "
+                "layers, and this model has none"
+            )
         if likelihood is not None:
             self.use_likelihood(likelihood)
         self.name_parameters()
@@ -166,6 +172,11 @@ class Autoencoder(nn.Module, ABC):
         """What training minimises, where that is not recon + beta KL."""
         return None
 
+    @property
+    def noise_in_words(self) -> str | None:
+        """What happens to an image in training before the model sees it."""
+        return None
+
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z), over the last axis; raises `UserError` where there is no prior."""
         raise UserError(f"{self.name} has no prior over codes")
@@ -175,6 +186,10 @@ class Autoencoder(nn.Module, ABC):
         if self.draws == 1:
             return self.code_noise(noise, n)
         return np.stack([self.code_noise(noise, n) for _ in range(self.draws)])
+
+    def step_inputs(self, x: Array, noise: Array) -> dict[str, Array]:
+        """Return the arrays that go into the loss, by the names they are shown by."""
+        return {"x": x, "eps": noise} if self.has_kl else {"x": x}
 
     @property
     def code_inputs(self) -> int:
@@ -193,6 +208,10 @@ class Autoencoder(nn.Module, ABC):
             raise UserError(
                 f"this model takes images (N, {', '.join(map(str, self.shape))}), "
                 f"not {tuple(x.shape)}"
+            )
+        if dropout is not None and not self.dropout:
+            raise UserError(
+                "noise for dropout, and this model has none: make it with dropout=P"
             )
         return self.encoder(self.here(x), dropout)
 

@@ -77,6 +77,10 @@ class BernoulliVAE(Autoencoder):
         """Draw what it takes to sample n codes once: uniforms (n, Z)."""
         return noise.uniform((n, self.latent), self.dtype)
 
+    def step_inputs(self, x: Array, noise: Array) -> dict[str, Array]:
+        """Return the images, and the uniforms that codes are drawn with."""
+        return {"x": x, "u": noise}
+
     def encode(self, x: Tensor | Array, dropout: Noise | None = None) -> Bernoulli:
         """Return the approximate posterior q(z|x)."""
         return Bernoulli(self.logits(self.hidden_code(x, dropout)))

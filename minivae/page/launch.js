@@ -1,7 +1,7 @@
 /* The page of a launch: the memory as it is at one request, drawn from the data. */
 
 const MOST_ROWS = 24;
-const ROW = { global: 8, shared: 16, local: 8 };
+const ROW = { global: 8, shared: 16, local: 8, warp: 16 };
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -78,12 +78,14 @@ function makePage({ steps, launches }) {
       player.refresh();
       card.querySelector("select").focus();
     });
-    return element("label", { class: "chooser" }, "shared memory of block ", select);
+    return element("label", { class: "chooser" }, "what is a block's own: of block ", select);
   }
 
   function memories(step, launch, before) {
     const block = Math.min(chosen.block, launch.blocks - 1);
-    return launch.memories.map((memory) => drawn(memory, step, launch, before, block));
+    const lanes = { name: "the first warp", space: "warp", cells: 32, item: step.bytes / countOf(step), shape: [32] };
+    const warp = step.space === "warp" ? [drawn(lanes, step, launch, before, block)] : [];
+    return [...warp, ...launch.memories.map((memory) => drawn(memory, step, launch, before, block))];
   }
 
   const player = makePlayer({ phases: steps.map((step) => step.phase), show });
@@ -110,6 +112,8 @@ function met({ threads, lines, array, cell }) {
     `both at ${array}[${cell}], one of them writing, and no barrier between`,
   ];
 }
+
+const countOf = (step) => step.touches.reduce((sum, touch) => sum + touch.length - 3, 0);
 
 function heading(step) {
   const many = new Set(step.touches.map(([block, thread]) => `${block} ${thread}`)).size;
@@ -169,12 +173,13 @@ function drawn(memory, step, launch, before, block) {
     body.append(line);
   }
   const size = memory.shape.length > 1 ? memory.shape.join(" × ") : `${memory.cells}`;
-  const whose = memory.space === "shared" ? ` of block ${block}` : "";
-  const caption = element("caption", {}, element("b", {}, memory.name), ` ${memory.space}${whose}, ${size} × ${memory.item} bytes`);
-  if (memory.space === "global" && memory.item === 4) caption.append(", a row is a sector");
-  if (several) caption.append(", threads as block:thread");
+  const whose = ["shared", "warp"].includes(memory.space) ? ` of block ${block}` : "";
+  const told = element("p", { class: "told" }, element("b", {}, memory.name), ` ${memory.space}${whose}, ${size} × ${memory.item} bytes`);
+  if (memory.space === "global" && memory.item === 4) told.append(", a row is a sector");
+  if (several) told.append(", threads as block:thread");
+  const caption = element("caption", {}, memory.name);
   const table = element("table", { class: "memory" }, caption, element("thead", {}, head), body);
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": memory.name }, table);
+  return element("div", {}, told, element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": memory.name }, table));
 }
 
 function litCells(memory, step, block) {
@@ -183,6 +188,12 @@ function litCells(memory, step, block) {
     const { fault } = step;
     if (fault.array === memory.name && fault.space === memory.space) {
       lit.set(fault.cell, { kind: "race", who: fault.threads, value: "race" });
+    }
+    return lit;
+  }
+  if (memory.space === "warp") {
+    for (const [of, thread, lane, value] of step.touches) {
+      if (of === block && thread < 32) lit.set(thread, { kind: "takes", who: [[of, lane]], value });
     }
     return lit;
   }
@@ -207,7 +218,7 @@ function rowsToShow(cells, columns, lit) {
   return rows.filter((row) => wanted.has(row)).slice(0, MOST_ROWS);
 }
 
-const MARKS = { reads: "r", writes: "w", updates: "u", race: "✗" };
+const MARKS = { reads: "r", writes: "w", updates: "u", takes: "←", race: "✗" };
 
 function cell(lit, before, name) {
   if (lit) {

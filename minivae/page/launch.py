@@ -97,10 +97,9 @@ def _steps(recording: LaunchRecording) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     several = len(recording.launches) > 1
     for number, launch in enumerate(recording.launches):
-        title = launch.kernel.rpartition(":")[2]
         moved = {"bytes": 0, "sectors": 0}
         for epoch, requests in enumerate(launch.epochs):
-            phase = f"{number + 1} {title}" if several else _phase(launch, epoch)
+            phase = f"launch {number + 1}" if several else _phase(launch, epoch)
             for request in requests:
                 moved["bytes"] += _bytes([request])
                 moved["sectors"] += request.sectors
@@ -136,11 +135,12 @@ def _steps(recording: LaunchRecording) -> list[dict[str, Any]]:
 
 def _phase(launch: Launch, epoch: int) -> str:
     if len(launch.epochs) > MOST_PHASES:
-        return launch.kernel.rpartition(":")[2]
+        return "epochs"
     return f"epoch {epoch + 1}"
 
 
 def _request(request: Request) -> dict[str, Any]:
+    cell = 1 if request.space == "warp" else request.item
     return {
         "kind": request.kind,
         "space": request.space,
@@ -151,8 +151,7 @@ def _request(request: Request) -> dict[str, Any]:
         "bytes": request.bytes,
         "sectors": request.sectors,
         "touches": [
-            [t.block, t.thread, t.offset // (request.item or 1), *t.values]
-            for t in request.touches
+            [t.block, t.thread, t.offset // cell, *t.values] for t in request.touches
         ],
     }
 

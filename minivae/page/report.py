@@ -18,6 +18,7 @@ from minivae.train import Run
 
 TITLES = {
     "ae": "Autoencoder",
+    "dae": "Denoising autoencoder",
     "vae": "VAE",
     "betavae": "beta-VAE",
     "iwae": "Importance-weighted autoencoder",
@@ -55,10 +56,20 @@ def _lead(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
     model, epochs = run.model, len(run.metrics)
     mirrored = model.decoder_arch == model.arch
     decoder = "its mirror image as" if mirrored else f"a {model.decoder_arch}"
+    if model.config().get("tied"):
+        decoder = "its mirror image, of the same weights, as"
+    spoilt = ""
+    if model.noise_in_words:
+        spoilt = (
+            f" In training it saw them spoilt ({model.noise_in_words}), and was to "
+            "return the clean ones; but for the training curve, all below is measured "
+            "on clean images."
+        )
     return (
         f"An encoder of {model.sizes} units with {decoder} decoder, trained for "
-        f"{epochs} epoch{'s' * (epochs > 1)} on {len(data.train):,} images. The "
-        f"likelihood is {ledger['likelihood']}, the seed {run.config['train']['seed']}."
+        f"{epochs} epoch{'s' * (epochs > 1)} on {len(data.train):,} images.{spoilt} "
+        f"The likelihood is {ledger['likelihood']}, the seed "
+        f"{run.config['train']['seed']}."
     )
 
 
@@ -105,6 +116,8 @@ def ledger_table(
         if formula
         else (name, ledger["objective"], "what training minimises")
     ]
+    if ledger["noise"]:
+        rows.append(("noise", "none", f"in training {ledger['noise']}"))
     rows += [*_bound_rows(ledger), ("recon", ledger["recon"], ledger["likelihood"])]
     if ledger["beta"] is not None:
         rows += _code_rows(ledger)

@@ -50,10 +50,10 @@ class Subject:
             batch = xp_of(first).ascontiguousarray(model.here(np.asarray(batch)))
             if not len(batch):
                 raise UserError("the batch holds no image")
-            if not model.has_kl:
+            if not model.has_kl and model.noise_in_words is None:
                 noise = None
             else:
-                drawn = Noise(0, Stream.LATENT) if noise is None else noise
+                drawn = Noise(0, model.noise_stream) if noise is None else noise
                 if isinstance(drawn, Noise):
                     drawn = model.loss_noise(drawn, len(batch))
                 noise = xp_of(first).ascontiguousarray(model.here(drawn))
@@ -135,17 +135,19 @@ class Subject:
     def arrays(self) -> dict[str, Array]:
         """The arrays that went in, by name."""
         x = self.batch.data if isinstance(self.batch, Tensor) else self.batch
-        return {"x": x} if self.noise is None else {"x": x, self.noise_name: self.noise}
-
-    @property
-    def noise_name(self) -> str:
-        """What the noise is called: eps, or u for uniforms."""
-        return "u" if getattr(self.model, "name", "") == "bernoullivae" else "eps"
+        if self.noise is None:
+            return {"x": x}
+        if isinstance(self.model, Autoencoder):
+            return self.model.step_inputs(x, self.noise)
+        return {"x": x, "eps": self.noise}
 
     @property
     def kinds(self) -> dict[str, str]:
         """What kind of leaf each of the arrays is."""
-        return {"x": "input", self.noise_name: "noise"}
+        return {
+            name: "noise" if array is self.noise else "input"
+            for name, array in self.arrays.items()
+        }
 
     def parameters(self, nodes: Sequence[Node]) -> list[Parameter]:
         """Return what an optimizer may change, of the model or found on the tape."""

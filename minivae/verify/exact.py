@@ -40,6 +40,24 @@ def binary_digits() -> Array:
     return x
 
 
+@cache
+def coarse_digits() -> Array:
+    """Return the digits as means of 2 x 2 pixels, centred: (1797, 16)."""
+    x = digits().reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
+    x.flags.writeable = False
+    return x
+
+
+def same_moments(x: Array) -> Array:
+    """Return 2D points with the mean and the covariance of centred data: (2D, D).
+
+    ±√D √l_i u_i. What is quadratic in the data has the same mean over them.
+    """
+    spectrum = Spectrum.of(x)
+    half = math.sqrt(len(spectrum.l)) * (spectrum.U * np.sqrt(spectrum.l)).T
+    return np.concatenate([half, -half])
+
+
 @dataclass(frozen=True)
 class Linear:
     """x = W z + noise of variance s2, z ~ N(0, I), for centred data."""
@@ -112,6 +130,16 @@ class Spectrum:
         """Σ_{i>k} l_i: the least squared error of a linear autoencoder."""
         return float(self.l[k:].sum())
 
+    def wiener(self, variance: float, k: int) -> tuple[Array, float]:
+        """The best denoiser of rank k under noise of a variance v, and its loss.
+
+        A = U_k diag(l_i / (l_i + v)) U_kᵀ, which is S (S + v I)⁻¹ for k = D, and
+        Σ_{i<=k} l_i v / (l_i + v) + Σ_{i>k} l_i. Wiener 1949; Baldi & Hornik 1989.
+        """
+        kept, U = self.l[:k], self.U[:, :k]
+        gain = kept / (kept + variance)
+        return U * gain @ U.T, float((gain * variance).sum()) + self.discarded(k)
+
     def rate_distortion(self, t2: float, k: int) -> tuple[float, float]:
         """Return rate (nats) and distortion of reverse water-filling at level t2.
 
@@ -134,6 +162,74 @@ class Spectrum:
                 if n == 0 or self.l[n - 1] > beta * s2:
                     return s2, n
         raise ArithmeticError("no latent stays and none goes")
+
+
+def marginalised_masking(Q: Array, p: float) -> tuple[Array, float]:
+    """The best linear denoiser of images whose pixels are 0 with probability p.
+
+    With q = 1 − p and Q the second moment of the images, whose means are 0:
+    A = q Q [q² Q + p q diag Q]⁻¹, loss tr Q − q tr(A Q). Chen, Xu, Weinberger & Sha
+    2012, section 3.
+    """
+    q = 1 - p
+    spoilt = q * q * Q + p * q * np.diag(np.diag(Q))
+    A = q * Q @ linalg.pinvh(spoilt)  # a pixel that is never lit has no row in it
+    return A, float(np.trace(Q) - q * np.trace(A @ Q))
+
+
+def mask_design(D: int, p: float) -> tuple[Array, Array]:
+    """Masks of D pixels (n, D) and weights (n,) that stand for all masks.
+
+    Their first two moments are those of pixels dropped independently with probability
+    p, so that what is quadratic in a mask has its exact mean: rows of a Hadamard
+    matrix, in whose columns any two pixels are kept independently with ½, all pixels,
+    and none, weighted (one weight may be negative) to q and q².
+    """
+    n = 1 << D.bit_length()
+    halves = (linalg.hadamard(n)[:, 1 : D + 1] + 1) / 2
+    masks = np.concatenate([halves, np.ones((1, D)), np.zeros((1, D))])
+    q = 1 - p
+    weights = np.full(n + 2, 4 * q * p / n)
+    weights[n:] = q * (q - p), p * (p - q)
+    return masks, weights
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """Σ_c w_c N(m_c, s2 I): weights (C,), means (C, D), one variance."""
+
+    weights: Array
+    means: Array
+    s2: float
+
+    def spoilt(self, variance: float) -> GaussianMixture:
+        """The density p_v of its points after Gaussian noise of a variance v."""
+        return GaussianMixture(self.weights, self.means, self.s2 + variance)
+
+    def log_p(self, x: Array) -> Array:
+        """Log density of points (N, D): (N,)."""
+        return special.logsumexp(self._joint(x), axis=1)
+
+    def score(self, x: Array) -> Array:
+        """∇ log p(x) = Σ_c p(c|x) (m_c − x) / s2, (N, D)."""
+        posterior = special.softmax(self._joint(x), axis=1)
+        return (posterior @ self.means - x) / self.s2
+
+    def denoised(self, x: Array, variance: float) -> Array:
+        """E[clean | noisy = x], (N, D), by conditioning each Gaussian.
+
+        Σ_c p(c|x) [m_c + s2 / (s2 + v) (x − m_c)]; by Tweedie's formula this is
+        x + v ∇ log p_v(x). Robbins 1956; Vincent 2011; Alain & Bengio 2014.
+        """
+        posterior = special.softmax(self.spoilt(variance)._joint(x), axis=1)
+        gain = self.s2 / (self.s2 + variance)
+        return posterior @ self.means * (1 - gain) + gain * x
+
+    def _joint(self, x: Array) -> Array:
+        D = self.means.shape[1]
+        squares = ((x[:, None] - self.means) ** 2).sum(axis=2) / self.s2
+        constant = D * math.log(2 * math.pi * self.s2)
+        return np.log(self.weights) - 0.5 * (squares + constant)
 
 
 def em_step(model: Linear, S: Array) -> Linear:

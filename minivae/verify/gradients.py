@@ -41,6 +41,7 @@ class Variant:
     arch: str = "dense"
 
 
+CONTRACTIVE = {"hidden": (), "latent": 14, "contraction": 0.5}
 VARIANTS = [
     Variant("ae", "squared_error", {}),
     Variant("ae", "soft_bce", {"activation": "tanh", "dropout": 0.2}),
@@ -49,6 +50,14 @@ VARIANTS = [
     Variant("betavae", "bernoulli", {"beta": 4.0}),
     Variant("betavae", "soft_bce", {"beta": 0.5, "dropout": 0.2}),
     Variant("ae", "squared_error", {}, "conv"),
+    Variant("ae", "squared_error", {"tied": True, "activation": "tanh"}),
+    Variant("ae", "soft_bce", {"tied": True}, "conv"),
+    Variant("ae", "soft_bce", {"l1": 0.5, "tied": True, "latent": 14}),
+    Variant("ae", "squared_error", {**CONTRACTIVE, "code_activation": "sigmoid"}),
+    Variant("ae", "soft_bce", {**CONTRACTIVE, "code_activation": "tanh", "tied": True}),
+    Variant("dae", "squared_error", {"noise": "gaussian:0.1", "activation": "tanh"}),
+    Variant("dae", "soft_bce", {"noise": "mask:0.3", "tied": True}),
+    Variant("dae", "soft_bce", {"noise": "salt:0.3", "l1": 0.1}, "conv"),
     Variant("vae", "bernoulli", {}, "conv"),
     Variant("betavae", "bernoulli", {"beta": 4.0}, "conv"),
     Variant("betavae", "gaussian", {"beta": 0.5, "activation": "tanh"}, "burgess"),
@@ -119,6 +128,7 @@ IMAGE_LAYERS = (
 )
 LAYER_CASES: dict[str, Callable[[Noise], nn.Layer]] = {
     "Linear": lambda noise: nn.Linear(6, 5, noise),
+    "TiedLinear": lambda noise: nn.TiedLinear(nn.Linear(5, 6, noise)),
     "Conv2d": lambda noise: nn.Conv2d(1, 2, 3, noise, padding=1),
     "ConvTranspose2d": lambda noise: nn.ConvTranspose2d(
         1, 2, 3, noise, stride=2, padding=1, output_padding=1
@@ -143,7 +153,7 @@ def model_claims(variant: Variant) -> Iterator[Claim]:
     label += "".join(
         f" {name}={value}"
         for name, value in variant.options.items()
-        if name not in ("activation", "dropout")
+        if name not in ("activation", "dropout", "latent")
     )
     model, loss = _model_loss(variant, SMALL[variant.arch])
     parameters = model.named_parameters()

@@ -7,6 +7,7 @@ covariance of N(0, I), so they integrate every polynomial up to degree 3 exactly
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from minivae import models
 from minivae.backend import Array
 from minivae.models import Autoencoder
 from minivae.optim import Adam, scheduled_lr
-from minivae.random import Noise, Stream
-from minivae.tensor import no_grad
+from minivae.random import Noise
+from minivae.tensor import Tensor, no_grad
 from minivae.verify.exact import Linear
 
 SHAPE = (1, 8, 8)
@@ -28,9 +29,9 @@ def images(x: Array) -> Array:
 
 
 def linear_model(name: str, latent: int, **options: Any) -> Autoencoder:
-    """Return a linear model of 8x8 images with a Gaussian decoder, in float64."""
-    options = {"likelihood": "gaussian", "hidden": (), "seed": 1, **options}
-    model = models.build(name, shape=SHAPE, latent=latent, **options)
+    """Return a linear model in float64: of 8x8 images, with a Gaussian decoder."""
+    own = {"shape": SHAPE, "likelihood": "gaussian", "hidden": (), "seed": 1}
+    model = models.build(name, latent=latent, **own | options)
     return model.to(dtype=np.float64)
 
 
@@ -81,9 +82,23 @@ def expected_terms(model: Autoencoder, x: Array) -> tuple[float, float]:
     return float(recon), float(kl)
 
 
-def train(model: Autoencoder, x: Array, steps: int, lr: float = 0.03) -> None:
+def composed(model: Autoencoder) -> Array:
+    """Return decoder times encoder of a linear autoencoder: (D, D)."""
+    state = model.state()
+    encoder = state["code_layer.weight"]
+    return state.get("decoder.0.weight", encoder.T) @ encoder
+
+
+def train(
+    model: Autoencoder,
+    x: Array,
+    steps: int,
+    lr: float = 0.03,
+    loss: Callable[[], Tensor] | None = None,
+) -> None:
     """Train by Adam on all images at once, the learning rate falling by a cosine.
 
+    `loss` is what is minimised, if it is not the model's own of `x` under fresh noise.
     The mean's head has thrice the rate: its weights must grow to 1/√l, ten times those
     of the other layers.
     """
@@ -98,11 +113,11 @@ def train(model: Autoencoder, x: Array, steps: int, lr: float = 0.03) -> None:
         for group, most in zip(groups, (3 * lr, lr), strict=True)
         if group
     ]
-    noise = Noise(0, Stream.LATENT)
+    noise = Noise(0, model.noise_stream)
     for step in range(steps):
         for optimizer, most in rates:
             optimizer.lr = scheduled_lr("cosine", most, step, steps)
             optimizer.zero_grad()
-        model.loss_terms(x, noise).loss.backward()
+        (loss() if loss else model.loss_terms(x, noise).loss).backward()
         for optimizer, _ in rates:
             optimizer.step()

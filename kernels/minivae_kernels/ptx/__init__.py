@@ -9,11 +9,8 @@ and raises where a GPU goes wrong, in silence or not: a race, an address out of 
 or misaligned, a barrier that some threads never reach, a read of unwritten memory.
 """
 
-from __future__ import annotations
-
 from minivae_kernels.ptx.errors import *  # noqa: F403
 from minivae_kernels.ptx.launch import Kernel as Kernel
-from minivae_kernels.ptx.launch import Module as Module
 from minivae_kernels.ptx.launch import Pointer as Pointer
 from minivae_kernels.ptx.launch import Report as Report
 from minivae_kernels.ptx.launch import Uninitialised as Uninitialised

@@ -1,7 +1,5 @@
 """What can be wrong with a kernel: one class for each kind of fault."""
 
-from __future__ import annotations
-
 
 class PtxError(RuntimeError):
     """A kernel did what it must not; the message says which thread did, and where."""

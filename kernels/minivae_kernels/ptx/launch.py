@@ -64,6 +64,9 @@ class Touch(NamedTuple):
     line: str
 
 
+Trace = Generator[list[Touch], None, Report]
+
+
 class Kernel(NamedTuple):
     """A kernel of a module."""
 
@@ -83,15 +86,13 @@ class Kernel(NamedTuple):
         return finished(machine)
 
 
-def trace(
-    kernel: Kernel, grid: Shape, block: Shape, args: Args, **options: Any
-) -> Generator[list[Touch], None, Report]:
+def trace(kernel: Kernel, grid: Shape, block: Shape, args: Args, **how: Any) -> Trace:
     """Yield, barrier by barrier, what each thread reads and writes, in order.
 
     Takes what `Kernel.run` takes, and returns what it returns. Where a kernel is at
     fault, what came before in its phase is yielded, then the error raised.
     """
-    machine = launched(kernel.function, (grid, block), args, options)
+    machine = launched(kernel.function, (grid, block), args, how)
     touches, requests = list[Touch](), count()
 
     def observe(pc: int, kind: str, lanes: Any, places: Any, values: Any) -> None:
@@ -112,18 +113,9 @@ def trace(
     return finished(machine)
 
 
-class Module(dict[str, Kernel]):
-    """The kernels of a PTX text, by name."""
-
-    def only(self) -> Kernel:
-        """Return the kernel of a text that has one."""
-        (kernel,) = self.values()
-        return kernel
-
-
-def load(text: str) -> Module:
-    """Read PTX; raises `PtxError` where it cannot be read."""
-    return Module({f.name: Kernel(f) for f in parse(text)})
+def load(text: str) -> dict[str, Kernel]:
+    """Return the kernels of a PTX text by name; raises `PtxError` if it is none."""
+    return {f.name: Kernel(f) for f in parse(text)}
 
 
 # A launch
@@ -137,8 +129,7 @@ def launched(f: Function, shapes: Any, args: Args, options: Any) -> Machine:
     if len(args) != len(f.params):
         raise PtxError(f"{f.name} takes {len(f.params)} arguments, got {len(args)}")
     variables, words = [], place(machine.memory, args)
-    for number, v in enumerate(f.params):
-        word = words[number]
+    for number, (v, word) in enumerate(zip(f.params, words, strict=True)):
         if not isinstance(word, np.generic):
             word = np.array(word or 0).astype(DTYPES[v.type])
         if word.nbytes != v.size:
@@ -164,8 +155,7 @@ def place(memory: Memory, args: Args) -> list[Any]:
     words = [Pointer(a) if isinstance(a, np.ndarray) else a for a in args]
     given = {k: a for k, a in enumerate(words) if isinstance(a, Pointer)}
     groups, end = list[list[int]](), 0
-    for k in sorted(given, key=lambda k: span(given[k].array)):
-        low, high = span(given[k].array)
+    for (low, high), k in sorted((span(a.array), k) for k, a in given.items()):
         if low >= end:
             groups.append([])
         groups[-1].append(k)

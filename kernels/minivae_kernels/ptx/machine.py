@@ -8,7 +8,6 @@ barrier threads wait until all that it names are there.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 
 from minivae_kernels.ptx import errors
 from minivae_kernels.ptx.memory import Access, Lanes, Memory
-from minivae_kernels.ptx.opcodes import ANY, DTYPES, enter, look_up
+from minivae_kernels.ptx.opcodes import ANY, DTYPES, OPCODES, enter, look_up
 from minivae_kernels.ptx.parse import SIZES, SPACES, Function, number
 
 WARP = 32
@@ -28,12 +27,11 @@ Moves = dict[int, Lanes]  # the next instruction -> the threads that go there
 
 BARRIERS = ["bar", "sync"], ["barrier", "sync"]  # of a block
 NUMBERS, WHOLE = f"{ANY} b8 u8 s8 f16", 0xFFFFFFFF  # types, and a warp
+UPDATES = ["add", "min", "max", "and", "or", "xor", "exch", "cas"]
+EXCHANGES: dict[str, Callable[..., Any]] = {"exch": lambda old, new: new}
+EXCHANGES["cas"] = lambda old, wanted, new: new if old == wanted else old
 MODIFIERS = "volatile relaxed acquire release acq_rel weak cta gpu sys "
-MODIFIERS += f"nc ca cg cs lu cv wb wt v2 v4 {' '.join(SPACES)}"
-UPDATES: dict[str, Callable[..., Any]] = {"add": operator.add, "min": min, "max": max}
-UPDATES |= {"and": operator.and_, "or": operator.or_, "xor": operator.xor}
-UPDATES["exch"] = lambda old, new: new
-UPDATES["cas"] = lambda old, wanted, new: new if old == wanted else old
+MODIFIERS += f"nc ca cg cs lu cv wb wt v2 v4 {' '.join((*SPACES, *UPDATES))}"
 
 
 def listed(operands: list[str]) -> list[str]:
@@ -73,11 +71,9 @@ class Machine:
         axes = [f"{what}.{axis}" for what in ("ctaid", "tid") for axis in "zyx"]
         known |= {f"%{name}": self.places[k] for k, name in enumerate(axes)}
         known |= {f"%n{name}": extents[k] for k, name in enumerate(axes)}
-        names = [*self.function.registers, *known, "%clock", "_"]
-        cells = np.zeros((len(names), len(self.everyone)), np.uint64)
-        self.registers: dict[str, Any] = dict(zip(names, cells, strict=True))
-        for name, value in known.items():
-            self.registers[name][:] = value
+        known |= dict.fromkeys((*self.function.registers, "%clock", "_"), 0)
+        n = len(self.everyone)
+        self.registers = {k: np.full(n, v, np.uint64) for k, v in known.items()}
         self.actions: dict[int, Callable[[Lanes], Lanes]] = {}
         self.moves: Moves | None = None  # of the threads of the last instruction
         self.waiting: Moves = {}
@@ -173,10 +169,8 @@ class Machine:
 
     def source(self, text: str, kind: str) -> Callable[[Any], Any]:
         """Return a function from threads to the values of an operand."""
-        labels = self.function.labels
-        if text[0] in "-0123456789" or text in labels:
-            word = labels[text] if text in labels else number(text)
-            value = np.array([word % 2**64], np.uint64).view(DTYPES[kind])[0]
+        if text[0] in "-0123456789":
+            value = np.array([number(text) % 2**64], np.uint64).view(DTYPES[kind])[0]
             return lambda at: value
         name, _, offset = text.lstrip("!").partition("+")
         values = self.view(name, DTYPES[kind])
@@ -207,7 +201,8 @@ class Machine:
         if does == "writes":
             words[cells] = found = np.stack(given)
         elif does == "updates":
-            change = next(UPDATES[flag] for flag in flags if flag in UPDATES)
+            how = next(flag for flag in flags if flag in UPDATES)
+            change = EXCHANGES.get(how) or OPCODES[how, kind].function
             for k, cell in enumerate(cells[0].tolist()):  # one thread after the other
                 found[0, k] = words[cell]
                 words[cell] = change(words[cell], *(value[k] for value in given))
@@ -291,22 +286,17 @@ def regroup(dtype: Any, lanes: Lanes, *parts: Any) -> Any:
     return list(np.stack(columns, axis=1).view(dtype).T)
 
 
-UPDATING = f"{MODIFIERS} {' '.join(UPDATES)}"
-
-
 BARRIER = dict.fromkeys(("bar", "barrier", "bar.warp"), Machine.barrier)
 FENCE = dict.fromkeys(("membar", "fence.acq_rel"), lambda *_: None)
 VOTE = dict.fromkeys(("vote.sync.all", "vote.sync.any"), Machine.vote)
 SHUFFLE = {f"shfl.sync.{m}": Machine.shuffle for m in ("up", "down", "bfly", "idx")}
-enter("T>A", NUMBERS, {"ld": Machine.access}, MODIFIERS, True)
-enter(">AT", NUMBERS, {"st": Machine.access}, MODIFIERS, True)
-enter("T>AT", NUMBERS, {"atom": Machine.access}, UPDATING, True)
-enter(">AT", NUMBERS, {"red": Machine.access}, UPDATING, True)
+enter("T>AT", NUMBERS, {"ld": Machine.access, "atom": Machine.access}, MODIFIERS, True)
+enter(">AT", NUMBERS, {"st": Machine.access, "red": Machine.access}, MODIFIERS, True)
 enter(">U", "bra uni", {"bra": Machine.branch}, "", True)
 enter(">", "ret exit uni", {"ret": Machine.leave, "exit": Machine.leave}, "", True)
 enter(">U", "sync", BARRIER, "", True)
 enter(">", "cta gl gpu sys", FENCE, "", True)
 enter("P>PU", "pred", VOTE, "", True)
-enter("U>PU", "b32", {"vote.sync.ballot": Machine.vote}, "", True)
-enter("U>", "b32", {"activemask": Machine.vote}, "", True)
+BALLOT = dict.fromkeys(("vote.sync.ballot", "activemask"), Machine.vote)
+enter("U>PU", "b32", BALLOT, "", True)
 enter("TP>TUUU", "b32", SHUFFLE, "", True)

@@ -79,23 +79,22 @@ class Memory:
         self.logs = {kind: np.zeros((5, words), np.int32) for kind in CLASHES}
         self.written, arena = np.zeros(words, bool), np.full(self.end, POISON, np.uint8)
         self.views = {width: arena.view(f"u{width}") for width in (1, 2, 4, 8)}
-        self.regions.sort(key=lambda v: v.start)
-        for v in self.regions:
+        regions = self.regions = sorted(self.regions, key=lambda v: v.start)
+        for v in regions:
             content, at = np.frombuffer(v.content, np.uint8), v.start % KIND
             arena[at : at + len(content)] = content
             self.written[at // word : -(-(at + v.size) // word)] = v.known
-        rows = [(v.start, v.stride, v.size, v.copies) for v in self.regions]
-        self.starts, self.strides, self.sizes, self.kinds = np.array(rows).T
-        spaces = np.array([v.space for v in self.regions])
+        self.rows = np.array([(v.start, v.stride, v.copies, v.size) for v in regions]).T
+        spaces = np.array([v.space for v in regions])
         self.within = {name: spaces == name for name in SPACES} | {"": spaces != "none"}
-        self.writable = np.array([v.writable for v in self.regions])
-        self.traffic = np.zeros((len(KINDS), len(rows)), np.int64)
+        self.writable = np.array([v.writable for v in regions])
+        self.traffic = np.zeros((len(KINDS), len(regions)), np.int64)
 
     def locate(self, addresses: Any, lanes: Lanes) -> tuple[Any, Any]:
         """Return the number of the region an address is in or past, and the offset."""
-        found = np.searchsorted(self.starts, addresses, side="right") - 1
-        copy = self.strides[found] * self.copies[self.kinds[found], lanes]
-        return found, addresses - self.starts[found] - copy
+        found = np.searchsorted(self.rows[0], addresses, side="right") - 1
+        start, stride, copies, _ = self.rows[:, found]
+        return found, addresses - start - stride * self.copies[copies, lanes]
 
     def named(self, access: Access) -> list[tuple[str, str, int]]:
         """Return where accesses are: space, variable, and byte in it."""
@@ -110,13 +109,15 @@ class Memory:
         self.check(errors.MisalignedError, access, odd, f"it is no multiple of {size}")
         owner, offset = self.locate(addresses, lanes)
         able = self.within[space] & (self.writable | (kind == "reads"))
-        bad = ~able[owner] | (offset < 0) | (offset + size > self.sizes[owner])
+        bad = ~able[owner] | (offset < 0) | (offset + size > self.rows[3, owner])
         self.check(errors.OutOfBoundsError, access, bad, "out of bounds, or read-only")
         count = np.bincount(owner, minlength=len(self.regions))
         self.traffic[KINDS.index(kind)] += size * count
         if (out := self.within["global"][owner]).any():
             request = self.teams[1, lanes[out]] << 40 | addresses[out] // SECTOR
-            self.sectors += 1 + int(np.count_nonzero(np.diff(np.sort(request))))
+            if (steps := np.diff(request)).min(initial=0) < 0:
+                steps = np.diff(np.sort(request))
+            self.sectors += 1 + int(np.count_nonzero(steps))
         if self.detect and space != "param":
             self.look(access)
         return addresses % KIND

@@ -28,8 +28,7 @@ import numpy as np
 from minivae_kernels.ptx.parse import SIZES
 
 Function = Callable[..., Any]
-LETTERS = {"b": "u", "u": "u", "s": "i", "f": "f"}  # of PTX's types and NumPy's
-DTYPES = {t: np.dtype(f"{LETTERS[t[0]]}{size}") for t, size in SIZES.items()}
+DTYPES = {t: np.dtype(f"{'uuif'['busf'.index(t[0])]}{n}") for t, n in SIZES.items()}
 DTYPES["pred"] = np.dtype(bool)
 BITS, WORDS, FLOATS = "b16 b32 b64", "b32 b64", "f32 f64"
 SIGNED, INTEGERS = "s16 s32 s64", "s16 s32 s64 u16 u32 u64"
@@ -90,8 +89,7 @@ def look_up(parts: list[str], noise: int) -> tuple[Row, list[str], list[str], Fu
 
 def flushed(x: Any) -> Any:
     """Return float32 values with subnormal numbers replaced by zeros of their sign."""
-    tiny = np.abs(x) < 2.0**-126 if x.dtype == np.float32 else np.False_
-    return np.where(tiny, x * 0, x)
+    return np.where(np.abs(x) < 2.0**-126, x * 0, x)
 
 
 def finished(x: Any, dtype: Any, how: list[str]) -> Any:
@@ -145,7 +143,7 @@ enter("T>TTT", INTEGERS, {"mad.lo": lambda a, b, c: a * b + c})
 enter("W>TT", NARROW, {"mul.wide": wide})
 enter("T>TT", NARROW, {"mul.hi": lambda a, b: wide(a, b) >> 8 * a.itemsize})
 enter("W>TTW", NARROW, {"mad.wide": lambda a, b, c: wide(a, b) + c})
-enter("T>T", SIGNED, {"neg": np.negative, "abs": np.abs})
+enter("T>T", f"{SIGNED} {FLOATS}", {"neg": np.negative, "abs": np.abs}, "ftz")
 enter("T>T", LOGIC, {"not": np.invert})
 enter("T>TT", LOGIC, {"and": operator.and_, "or": operator.or_, "xor": operator.xor})
 enter("T>TU", BITS, {"shl": lambda a, by: a << limited(by, a)})
@@ -191,7 +189,6 @@ for mode in TOWARD:
 enter("T>TT", FLOATS, {"mul": np.multiply, "div": np.divide}, "rn ftz sat")
 enter("T>TTT", FLOATS, {"fma": fused}, "rn rz rm rp ftz sat")
 enter("T>T", FLOATS, {"rcp": np.reciprocal, "sqrt": np.sqrt}, "rn ftz")
-enter("T>T", FLOATS, {"neg": np.negative, "abs": np.abs}, "ftz")
 enter("T>TT", FLOATS, {"copysign": lambda a, b: np.copysign(b, a)})
 enter("T>TT", FLOATS, {"min": partial(extreme, np.fmin, operator.or_)}, "ftz")
 enter("T>TT", FLOATS, {"max": partial(extreme, np.fmax, operator.and_)}, "ftz")

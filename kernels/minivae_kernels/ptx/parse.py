@@ -11,6 +11,7 @@ Source: NVIDIA, "Parallel Thread Execution ISA", version 9.0, chapters 4 and 5.
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ REGISTERS = re.compile(r"([\w$%]+)(?:<(\d+)>)?")  # %r<9> or %x
 LOCATION = re.compile(r"\.loc\s+(\d+)\s+([1-9]\d*)[^\n;]*;?")
 NAME = re.compile(r"[%$_a-zA-Z][\w$.]*")
 Functions = dict[str, "Function"]
-Scope = dict[str, str]  # name -> what it stands for; "" -> the ending of new names
+Scope = ChainMap[str, str]  # name -> what it stands for; "" -> the ending of new names
 
 
 class Instruction(NamedTuple):
@@ -80,7 +81,6 @@ class Function:
     pieces: list[str] = field(default_factory=list)
     registers: set[str] = field(default_factory=set)
     variables: list[Variable] = field(default_factory=list)
-    labels: dict[str, int] = field(default_factory=dict)  # name -> place in the body
     draft: list[tuple[Scope, str, str]] = field(default_factory=list)
     body: list[Instruction] = field(default_factory=list)
 
@@ -106,8 +106,8 @@ def number(text: str) -> int:
 
 def instruction(names: Scope, line: str, text: str) -> Instruction:
     """Read an instruction; its names are replaced by what they stand for."""
-    text = NAME.sub(lambda found: names.get(found[0], found[0]), text)
-    if (parts := INSTRUCTION.match(text)) is None:
+    own = NAME.sub(lambda found: names.get(found[0], found[0]), text)
+    if (parts := INSTRUCTION.match(own)) is None:
         raise PtxError(f"this is not PTX: `{text:.60}`")
     guard, opcode, rest = parts.groups("")
     words = [word for word in opcode.split(".") if ":" not in word]
@@ -132,10 +132,10 @@ def parse(text: str) -> list[Function]:
     if depth or not functions:
         raise PtxError("this is not PTX, or it ends early")
     kernels = [f for f in functions.values() if f.kind == "entry"]
-    read(module, module, functions, {"": ""})
+    read(module, module, functions, Scope({"": ""}))
     for f in kernels:
-        read(f, f, functions, {"": ""})
-        f.body = [instruction(*each) for each in (*f.draft, ({}, "", "ret"))]
+        read(f, f, functions, Scope({"": ""}))
+        f.body = [instruction(*each) for each in (*f.draft, (Scope(), "", "ret"))]
         f.variables += module.variables
     return kernels
 
@@ -151,11 +151,11 @@ def read(into: Function, given: Function, functions: Functions, scope: Scope) ->
         scope, call, here = scopes[-1], CALL.match(text), len(into.draft)
         inner = f"{scope['']}.{here}"
         if text == "{":
-            scopes.append({**scope, "": inner})
+            scopes.append(scope.new_child({"": inner}))
         elif text == "}":
             scopes.pop()
         elif text[-1] == ":":
-            into.labels[own(scope, text[:-1])] = here
+            scope[text[:-1]] = str(here)
         elif text.startswith(".reg"):
             for base, count in REGISTERS.findall(text.split(None, 2)[2]):
                 numbers = range(int(count)) if count else [""]
@@ -168,11 +168,10 @@ def read(into: Function, given: Function, functions: Functions, scope: Scope) ->
         elif call and (called := functions.get(call[2])) and called.pieces:
             actual = re.findall(r"[\w$]+", "".join(call.groups("")[::2]))
             pairs = zip(called.params, actual, strict=True)
-            names = {v.name: scope[name] for v, name in pairs} | {"": inner}
-            names |= dict.fromkeys(("ret", "ret.uni"), f"bra $end{inner}")
+            names = Scope({v.name: scope[name] for v, name in pairs} | {"": inner})
             others = {name: f for name, f in functions.items() if f is not called}
             read(into, called, others, names)
-            into.labels[f"$end{inner}"] = len(into.draft)
+            names |= dict.fromkeys(("ret", "ret.uni"), f"bra {len(into.draft)}")
         elif text[0] != ".":
             into.draft.append((scope, line, text))
 
