@@ -203,7 +203,7 @@ assert error(made["denoising, linear"], test) < 1.1 * error(exact, test)
 assert error(made["overcomplete"], test) > 3 * error(exact, test)
 
 # %%
-drawn, axes = kit.canvas(height=4.4)
+drawn, axes = kit.canvas()
 shown = [images[:10] for images in (test, *made.values())]
 kit.tiles(axes, np.concatenate(shown), columns=10)
 axes.set_yticks([9 * row + 4 for row in range(len(shown))], ["clean", *made])
