@@ -31,6 +31,7 @@ class Stream(IntEnum):
     PRIOR = 8
     CHECK = 9
     CORRUPT = 10
+    FACTORS = 20
 
 
 class Noise:

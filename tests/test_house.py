@@ -27,6 +27,7 @@ LAYERS = [
     ["evaluate"],
     ["em"],
     ["verify"],
+    ["beta"],
     ["page"],
     ["cli"],
 ]

@@ -14,6 +14,7 @@ import tyro
 
 from minivae.cli import (
     applications,
+    beta,
     check,
     data,
     em,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "verify": verify.verify,
     "museum": verify.museum,
     "em": em.em,
+    "beta": beta.beta,
     "step": step.step,
     "data": data.data,
     "kernels": kernels.kernels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -52,13 +53,69 @@ class Get:
         print(get(self.name, self.data_dir, self.mirror, tell=_tell))
 
 
+@dataclass(frozen=True)
+class Make:
+    """Draw a data set into a file, with the factors that it was drawn from.
+
+    The file is in the layout of dSprites' and can be given to --data. It is drawn in
+    blocks and is whole or not there; one that is there is not drawn again.
+    """
+
+    name: Positional[str]
+    """sprites"""
+    size: int = 64
+    """pixels a side: 16, 32 or 64"""
+    grid: tuple[int, int, int, int, int] = (3, 6, 40, 32, 32)
+    """how many shapes, scales, orientations, x and y"""
+    binary: bool = False
+    """pixels of 0 and 1, not anti-aliased"""
+    out: Path | None = None
+    """the .npz; by default one in the user's cache"""
+
+    def run(self) -> None:
+        """Draw the file, and print its path."""
+        from minivae.data import Sprites
+        from minivae.data.download import cache_folder
+        from minivae.data.factor_files import write_sprites
+        from minivae.errors import UserError
+
+        if self.name != "sprites":
+            raise UserError(f"cannot make {self.name!r}: what can be drawn is sprites")
+        sprites = Sprites(self.size, self.grid, self.binary)
+        stem = f"sprites{self.size}-{'x'.join(map(str, self.grid))}"
+        name = f"{stem}{'-binary' * self.binary}.npz"
+        path = self.out or cache_folder("sprites") / name
+        if path.suffix != ".npz":
+            raise UserError(f"--out is the path of an .npz, not {path}")
+        if self.out and path.exists():
+            raise UserError(f"{path} is there already: give another path")
+        if not path.exists():
+            write_sprites(path, sprites, _told(len(sprites)))
+        print(path)
+
+
+def _told(count: int) -> Callable[[int], None]:
+    """Return what says how far a drawing is, on a terminal."""
+
+    def tell(done: int) -> None:
+        end = "\n" if done == count else ""
+        if sys.stderr.isatty():
+            print(f"\r{done:,} of {count:,}", end=end, file=sys.stderr, flush=True)
+
+    return tell
+
+
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-Command = Annotated[List, subcommand("list")] | Annotated[Get, subcommand("get")]
+Command = (
+    Annotated[List, subcommand("list")]
+    | Annotated[Get, subcommand("get")]
+    | Annotated[Make, subcommand("make")]
+)
 
 
 def data(command: Annotated[Command, arg(name="")]) -> None:
-    """List the data sets, or download one."""
+    """List the data sets, download one, or draw one."""
     command.run()

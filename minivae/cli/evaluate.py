@@ -34,6 +34,7 @@ def evaluate(
     split: str = "test",
     draws: int = 16,
     iwae: str = "5,50",
+    disentanglement: bool = False,
     data_dir: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -44,20 +45,27 @@ def evaluate(
         split: train, validation or test
         draws: codes drawn for each image
         iwae: numbers of draws of the importance-weighted bounds, with commas
+        disentanglement: also hold the codes against the factors of the data
         data_dir: folder of the data, if it has moved
         json: print one JSON document and nothing else
     """
     from minivae import backend
     from minivae.errors import UserError
-    from minivae.evaluate import comparable, ledger
+    from minivae.evaluate import comparable, factors, ledger
 
     backend.keep_freed_memory()
     if not runs:
         raise UserError("which run? say: minivae evaluate RUN")
     options: dict[str, Any] = {"split": split, "draws": draws, "iwae": _numbers(iwae)}
     loaded = [load(run, data_dir) for run in runs]
+    for _, images in loaded if disentanglement else ():
+        factors.known_factors(images)  # not after minutes of bounds
     found = [ledger(run.model, images, **options) for run, images in loaded]
     comparable(found, [str(run) for run in runs])
+    for numbers, (trained, images) in zip(found, loaded, strict=True):
+        if disentanglement:
+            scored = factors.disentanglement(trained.model, images, split=split)
+            numbers["disentanglement"] = scored
     if json:
         print(jsonlib.dumps(found if len(found) > 1 else found[0], indent=2))
         return
@@ -65,6 +73,44 @@ def evaluate(
         if len(runs) > 1:
             print(run)
         _print_ledger(numbers)
+        if disentanglement:
+            _print_factors(numbers["disentanglement"])
+
+
+def _print_factors(found: dict[str, Any]) -> None:
+    """Print the scores, and what each active latent says of each factor."""
+    from rich import box
+    from rich.table import Table
+
+    from minivae.cli.tables import print_table
+    from minivae.evaluate.factors import score_rows
+
+    caption = f"{found['split']}, {found['n_images']} images, "
+    caption += f"{len(found['latents'])} active latents"
+    table = Table(title=caption, title_justify="left", box=box.SIMPLE_HEAD)
+    for name, justify in (
+        ("disentanglement", "left"),
+        ("score", "right"),
+        ("", "left"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name, score, note in score_rows(found):
+        table.add_row(name, f"{score:.3f}", note)
+    print_table(table)
+    told = "Mutual information, nats: latents down, factors across"
+    table = Table(title=told, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("latent")
+    for name in found["factors"]:
+        table.add_column(name, justify="right")
+    for latent, row in zip(found["latents"], found["mutual_information"], strict=True):
+        table.add_row(str(latent), *(f"{value:.2f}" for value in row))
+    table.add_section()
+    table.add_row("entropy", *(f"{value:.2f}" for value in found["entropy"]))
+    if bias := found["mi_bias"]:  # much the same for all latents
+        table.add_row(
+            "by chance", *(f"{max(own):.2f}" for own in zip(*bias, strict=True))
+        )
+    print_table(table)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

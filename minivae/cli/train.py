@@ -89,7 +89,7 @@ def train(
         hidden: sizes of the encoder's linear layers; none: linear; by default by arch
         decoder_arch: of the decoder, at its own sizes; by default the encoder mirrored
         activation: relu, leaky_relu, elu, tanh, sigmoid or softplus
-        data: fashion10k, digits, fashion, mnist or a file; then :gray, :dynamic, ...
+        data: a name of `minivae data list` or a file; then :gray, :dynamic, ...
         data_dir: folder of the IDX files of fashion and mnist
         likelihood: bernoulli, soft_bce, gaussian or squared_error; None: by the data
         latent: size of the code

@@ -6,5 +6,16 @@ data.test.images      # (N, C, H, W), float32
 
 from minivae.data.catalogue import NAMES, load
 from minivae.data.dataset import MODES, Dataset, Split, binarise
+from minivae.data.factors import Factors
+from minivae.data.sprites import Sprites
 
-__all__ = ["MODES", "NAMES", "Dataset", "Split", "binarise", "load"]
+__all__ = [
+    "MODES",
+    "NAMES",
+    "Dataset",
+    "Factors",
+    "Split",
+    "Sprites",
+    "binarise",
+    "load",
+]

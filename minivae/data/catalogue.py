@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivae.backend import Array
 from minivae.data.dataset import MODES, Dataset
 from minivae.data.download import SOURCES, cache_folder, is_whole
+from minivae.data.factor_files import read_factored
 from minivae.data.files import as_images, check_labels, read_idx, read_numpy
+from minivae.data.sprites import SHAPES, SIDES, SMALL, Sprites
 from minivae.errors import UserError
 
 PACKAGED = Path(__file__).parent / "fashion10k"
@@ -21,14 +23,15 @@ CLOTHES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 CLASSES = {"fashion10k": CLOTHES, "fashion": CLOTHES}  # elsewhere a number says it
-Parts = list[tuple[Array, Array | None]]
+SPRITES = {f"sprites{size}": size for size in SIDES}
+Parts = list[tuple[Any, ...]]  # of each split: images, labels if any, perhaps classes
 
 
 class Place(NamedTuple):
     """Where a data set would be read from, or how to get it."""
 
     name: str
-    kind: str  # packaged, given, cache, Debian or missing
+    kind: str  # packaged, drawn, given, cache, Debian or missing
     text: str
 
 
@@ -38,7 +41,8 @@ def places(data_dir: str | Path | None = None) -> list[Place]:
         Place("fashion10k", "packaged", str(PACKAGED)),
         Place("digits", "packaged", "in scikit-learn"),
     ]
-    return packaged + [_place(name, data_dir) for name in SOURCES]
+    drawn = [Place(name, "drawn", "when it is loaded") for name in SPRITES]
+    return packaged + drawn + [_place(name, data_dir) for name in SOURCES]
 
 
 def _place(name: str, data_dir: str | Path | None) -> Place:
@@ -54,9 +58,10 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """Load a data set by name, such as "fashion10k:dynamic", or from a file of yours.
 
     Names: "fashion10k" (10,000 images of Fashion-MNIST, shipped here), "digits"
-    (scikit-learn, 8x8), "fashion" and "mnist" (IDX files in `data_dir`, in the cache
-    folder or in Debian's), and the path of an .npz or .npy file. After a colon comes
-    one of the modes of `minivae.data.dataset`. Raises `UserError`.
+    (scikit-learn, 8x8), "sprites16", "sprites32" and "sprites64" (drawn, with known
+    factors), "fashion" and "mnist" (IDX files in `data_dir`, in the cache folder or in
+    Debian's), and the path of an .npz or .npy file. After a colon comes one of the
+    modes of `minivae.data.dataset`. Raises `UserError`.
     """
     base, colon, mode = name.rpartition(":")
     if not colon or (mode not in MODES and Path(name).suffix in (".npz", ".npy")):
@@ -68,17 +73,18 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
         parts = READERS[base](data_dir)
         classes = CLASSES.get(base, ())
         return Dataset.from_parts(base, mode, parts, f"{base}:{mode}", folder, classes)
+    if base in SPRITES:
+        return _sprites(base, mode)
     path = Path(base)
     if path.suffix in (".npz", ".npy"):
-        source = f"{path.resolve()}:{mode}"
-        return Dataset.from_parts(path.stem, mode, _own_file(path), source)
+        return _own_file(path, mode)
     raise UserError(
         f"no data set {base!r}; have {', '.join(NAMES)}, or the path of an .npz or .npy"
     )
 
 
-def _split(images: Array, labels: Array | None, source: str) -> Parts:
-    """Split 8 : 1 : 1 by one fixed permutation."""
+def _split(source: str, images: Array, *others: Array | None) -> Parts:
+    """Split images, and what goes with them, 8 : 1 : 1 by one fixed permutation."""
     N = len(images)
     if N < 10:
         raise UserError(
@@ -88,13 +94,13 @@ def _split(images: Array, labels: Array | None, source: str) -> Parts:
     tenth = N // 10
     edges = (N - 2 * tenth, N - tenth)
     return [
-        (images[part], None if labels is None else labels[part])
+        (images[part], *(None if a is None else a[part] for a in others))
         for part in np.split(order, edges)
     ]
 
 
 def _fashion10k(data_dir: str | Path | None) -> Parts:
-    return _split(*_read_pair(PACKAGED, "t10k"), "fashion10k")
+    return _split("fashion10k", *_read_pair(PACKAGED, "t10k"))
 
 
 def _digits(data_dir: str | Path | None) -> Parts:
@@ -102,7 +108,7 @@ def _digits(data_dir: str | Path | None) -> Parts:
 
     digits = load_digits()
     images = (digits.images / 16).astype(np.float32)[:, None]
-    return _split(images, digits.target.astype(np.int64), "digits")
+    return _split("digits", images, digits.target.astype(np.int64))
 
 
 def _idx_set(name: str, data_dir: str | Path | None) -> Parts:
@@ -116,7 +122,7 @@ def _idx_set(name: str, data_dir: str | Path | None) -> Parts:
             continue
         test = _read_pair(folder, "t10k")
         if not _find(folder, "train-images-idx3-ubyte"):
-            return _split(*test, str(folder))
+            return _split(str(folder), *test)
         images, labels = _read_pair(folder, "train")
         if images.shape[1:] != test[0].shape[1:]:
             raise UserError(
@@ -156,12 +162,28 @@ def _read_pair(folder: Path, part: str) -> tuple[Array, Array]:
     return images, check_labels(labels, len(images), str(paths[1]))
 
 
-def _own_file(path: Path) -> Parts:
+def _sprites(name: str, mode: str) -> Dataset:
+    """Draw the small grid of sprites, its shapes as labels."""
+    sprites = Sprites(SPRITES[name], SMALL)
+    classes = sprites.factors.classes(np.arange(len(sprites)))
+    parts = _split(name, sprites.draw(classes), classes[:, 0], classes)
+    source, factors = f"{name}:{mode}", sprites.factors
+    return Dataset.from_parts(name, mode, parts, source, None, SHAPES, factors)
+
+
+def _own_file(path: Path, mode: str) -> Dataset:
+    """Read a file of the user's, with factors if it has them."""
+    source = f"{path.resolve()}:{mode}"
+    if held := read_factored(path):
+        parts = _split(str(path), held.images, held.labels, held.classes)
+        name = f"{path.stem}{held.share}"
+        return Dataset.from_parts(name, mode, parts, source, factors=held.factors)
     images, labels = read_numpy(path)
     images = as_images(images, str(path))
     if labels is not None:
         labels = check_labels(labels, len(images), str(path))
-    return _split(images, labels, str(path))
+    parts = _split(str(path), images, labels)
+    return Dataset.from_parts(path.stem, mode, parts, source)
 
 
 READERS: dict[str, Callable[[str | Path | None], Parts]] = {
@@ -170,4 +192,4 @@ READERS: dict[str, Callable[[str | Path | None], Parts]] = {
     "fashion": lambda data_dir: _idx_set("fashion", data_dir),
     "mnist": lambda data_dir: _idx_set("mnist", data_dir),
 }
-NAMES = tuple(READERS)
+NAMES = (*READERS, *SPRITES)

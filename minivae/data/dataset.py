@@ -15,10 +15,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array
+from minivae.data.factors import Factors
 from minivae.errors import UserError
 from minivae.random import Noise, Stream
 
@@ -42,12 +44,16 @@ def binarise(grey: Array, noise: Noise) -> Array:
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set: `grey` images (N, C, H, W) in [0, 1], and labels."""
+    """One part of a data set: `grey` images (N, C, H, W) in [0, 1], and labels.
+
+    `factors` are the classes (N, F) of the set's factors, if it has any.
+    """
 
     grey: Array
     labels: Array | None
     mode: str
     stream: Stream
+    factors: Array | None = None
 
     def __len__(self) -> int:
         return len(self.grey)
@@ -74,30 +80,44 @@ class Dataset:
     validation: Split
     test: Split
     classes: tuple[str, ...] = ()  # what the labels 0, 1, ... are called, if they are
+    factors: Factors | None = None  # what varies in the images, if that is known
 
     @classmethod
     def from_parts(
         cls,
         name: str,
         mode: str,
-        parts: Sequence[tuple[Array, Array | None]],
+        parts: Sequence[tuple[Any, ...]],
         source: str = "",
         data_dir: str | None = None,
         classes: tuple[str, ...] = (),
+        factors: Factors | None = None,
     ) -> Dataset:
-        """Make a data set of (images, labels) of train, validation and test."""
+        """Make a data set of (images, labels) of train, validation and test.
+
+        With `factors` each part has a third array: the images' classes (N, F).
+        """
         streams = (
             Stream.BINARISE_TRAIN,
             Stream.BINARISE_VALIDATION,
             Stream.BINARISE_TEST,
         )
         train, validation, test = (
-            Split(images, labels, mode, stream)
-            for (images, labels), stream in zip(parts, streams, strict=True)
+            Split(images, labels, mode, stream, *known)
+            for (images, labels, *known), stream in zip(parts, streams, strict=True)
         )
         named = f"{name}:{mode}"
-        source = source or named
-        return cls(named, mode, source, data_dir, train, validation, test, classes)
+        return cls(
+            named,
+            mode,
+            source or named,
+            data_dir,
+            train,
+            validation,
+            test,
+            classes,
+            factors,
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

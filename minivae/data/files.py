@@ -7,7 +7,8 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,17 +84,23 @@ def read_numpy(path: Path) -> tuple[Array, Array | None]:
 
     An .npz holds `images` (or a single array) and perhaps `labels`.
     """
+    with faults_told(path), path.open("rb") as file:
+        start = file.read(len(NPY_MAGIC))
+        file.seek(0)
+        if not start.startswith((NPY_MAGIC, ZIP_MAGIC)):
+            raise UserError(
+                f"{path} is no .npy or .npz file: it begins with "
+                f"{start.hex() or 'nothing'}"
+            )
+        loaded = np.load(file, allow_pickle=False)
+        return (loaded, None) if start == NPY_MAGIC else _members(loaded, path)
+
+
+@contextmanager
+def faults_told(path: Path) -> Iterator[None]:
+    """Turn what NumPy and zipfile raise for a damaged file into a `UserError`."""
     try:
-        with path.open("rb") as file:
-            start = file.read(len(NPY_MAGIC))
-            file.seek(0)
-            if not start.startswith((NPY_MAGIC, ZIP_MAGIC)):
-                raise UserError(
-                    f"{path} is no .npy or .npz file: it begins with "
-                    f"{start.hex() or 'nothing'}"
-                )
-            loaded = np.load(file, allow_pickle=False)
-            return (loaded, None) if start == NPY_MAGIC else _members(loaded, path)
+        yield
     except UserError:
         raise
     except FileNotFoundError as error:
@@ -118,8 +125,9 @@ def _members(loaded: Mapping[str, Array], path: Path) -> tuple[Array, Array | No
     key = "images" if "images" in names else names[0] if len(names) == 1 else ""
     if not key:
         raise UserError(
-            f"{path} must hold an array named 'images' (and perhaps 'labels'); "
-            f"it holds {', '.join(names) or 'nothing'}"
+            f"{path} must hold an array named 'images' (and perhaps 'labels'), or "
+            "'imgs' and 'latents_classes'; it holds "
+            f"{', '.join(names) or 'nothing'}"
         )
     found = [loaded[name] for name in (key, "labels") if name in names]
     for array in found:

@@ -36,6 +36,7 @@ NAMES = (
     "quadrature",
     "enumeration",
     "surgery",
+    "disentanglement",
 )
 
 TOO_LARGE = {
