@@ -270,6 +270,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"lessons: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
     except OSError as error:
         print(f"lessons: {error}", file=sys.stderr)
         sys.exit(2)

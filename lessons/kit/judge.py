@@ -169,7 +169,8 @@ def ratio(got: Sequence[Any], wanted: Sequence[Any]) -> float | None:
     if not large.any() or not np.isfinite(a).all():
         return None
     c = float(np.median(a[large] / b[large]))
-    return c if close(a, c * b) and abs(c) > TOLERANCE else None
+    differs = min(abs(c), abs(c - 1)) > TOLERANCE
+    return c if differs and close(a, c * b) else None
 
 
 def _like(got: Any, wanted: Any) -> Any:

@@ -74,7 +74,7 @@ class Interpreted(KernelJudge):
         given = _copies(arguments)
         function = races.body_of(self.answer)
         try:
-            kernel = ptx.load(_compiled(function, given)).only()
+            (kernel,) = ptx.load(_compiled(function, given)).values()
             kernel.run(grid, block, list(_words(given)))
         except CompileError as error:
             first = str(error).strip().splitlines()

@@ -102,13 +102,13 @@ assert (ratio > 2).all()
 
 # %%
 drawn, (left, right) = kit.canvas(2)
-bins = np.linspace(-8, 12, 81)
+bins = np.linspace(-2, 8, 81)
 for (name, values), colour in zip(plain.items(), ("#4477AA", "#EE6677")):
     left.hist(values[:, 0], bins, alpha=0.6, label=name, color=colour)
 left.axvline(truth[0], color="#333333", linewidth=1)
 left.set(title="Gradient by mu, 10 draws", yticks=[])
 left.legend()
-wide = np.linspace(-40, 45, 81)
+wide = np.linspace(-16, 20, 81)
 for values, colour in zip(shifted.values(), ("#4477AA", "#EE6677")):
     right.hist(values[:, 0], wide, alpha=0.6, color=colour)
 right.axvline(truth[0], color="#333333", linewidth=1)
@@ -138,11 +138,21 @@ model = mv.VAE(
 model.to(dtype=np.float64)
 batch = (noise.uniform((2, 1, 2, 3), np.float64) < 0.5).astype(np.float64)
 eps = model.loss_noise(noise, 2)
-recording = mv.study.record(model, batch, eps, mv.optim.Adam(model.parameters(), 0.01))
-for event in recording.backward:
-    if event.receiver == "mu":
-        print(f"{event.sender:>3} sends to mu, by {event.formula}:")
+recording = mv.study.record(model, batch, eps)
+mu_ = recording.named("mu")
+for event in recording.events:
+    if event.receiver == mu_.id and event.adds:
+        sender = recording.by_id[event.sender]
+        print(f"{sender.name} sends to mu, by {sender.rules[event.position].formula}:")
         print(np.round(event.gradient, 4))
+
+# %% [markdown]
+# The whole step as a page: follow one number of $\bar\mu$ back to both paths.
+
+# %%
+from minivae.page.step import step_page
+
+kit.page(step_page(recording), "l10_step")
 
 # %% [markdown]
 # ## Your turn
