@@ -70,7 +70,12 @@ def tiles(axes: Any, images: Any, columns: int) -> None:
 def figure(drawn: Any, name: str) -> Any:
     """Keep a figure: as `out/NAME.png`, or as the cell's output. Call it last."""
     if "ipykernel" in sys.modules:
-        return drawn
+        from io import BytesIO
+
+        from IPython.display import Image
+
+        drawn.savefig(file := BytesIO(), format="png", dpi=DOTS_PER_INCH)
+        return Image(file.getvalue())
     drawn.savefig(_path(f"{name}.png"), dpi=DOTS_PER_INCH)
     return None
 
