@@ -32,6 +32,10 @@ COPIED = {
     "benchmarks.md": ROOT / "benchmarks/README.md",
     "applications.md": ROOT / "benchmarks/APPLICATIONS.md",
 }
+NOTEBOOK = {
+    "kernelspec": {"name": "python3", "display_name": "Python"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
 STEPS = {
     "step-vae": ("a VAE", ("--model", "vae")),
     "step-betavae": ("a beta-VAE, β = 4", ("--model", "betavae")),
@@ -65,6 +69,7 @@ def main(folder: Path) -> int:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E"]
     command += os.environ.get("SPHINXOPTS", "").split()
     command += ["-c", str(HERE), "-d", str(folder / "doctrees")]
+    command += ["-D", f"html_extra_path={source / 'pages'}"]
     built = subprocess.run(
         [*command, str(source), str(folder / "html")], env=environment, cwd=ROOT
     )
@@ -79,7 +84,7 @@ def lessons(source: Path) -> Iterable[str]:
 
     for script in sorted(ROOT.glob("lessons/l[0-9][0-9]_*/lesson.py")):
         notebook: Any = jupytext.read(script)
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python"}
+        notebook.metadata |= NOTEBOOK
         jupytext.write(notebook, source / f"{script.parent.name}.ipynb")
         yield script.parent.name
 
@@ -89,8 +94,10 @@ def inside(text: str, home: Path, source: Path) -> str:
 
     def brought(found: re.Match[str]) -> str:
         mark, words, target = found[1], found[2], found[3]
-        if re.match(r"https?:|#|\w+\.md$", target):
+        if re.match(r"https?:|#", target):
             return found[0]
+        if target.lower() in COPIED:  # a page of the site
+            return f"[{words}]({target.lower()})"
         path = home / target
         if mark and path.is_file():
             shutil.copy(path, source / path.name)
@@ -103,7 +110,9 @@ def inside(text: str, home: Path, source: Path) -> str:
 def api(folder: Path) -> None:
     """Write a page for each module of the package, by autodoc, and one of the ops."""
     folder.mkdir()
-    title = "# Reference\n\nOut of the docstrings: what each computes, shapes, sources.\n"
+    title = (
+        "# Reference\n\nOut of the docstrings: what each computes, shapes, sources.\n"
+    )
     pages = ["```{toctree}", ":maxdepth: 1", "", *PACKAGE, "```", ""]
     (folder / "index.md").write_text(title + "\n" + "\n".join(pages), encoding="utf-8")
     for name in PACKAGE:
@@ -149,9 +158,9 @@ def museum(made: Path) -> str:
     rows = [
         "# The museum of mistakes",
         "",
-        "Each mistake was run beside the truth. What it reports and what is so, in nats "
-        "per image where nothing else is said; what catches it is a check that knows "
-        "the mistake only from outside. Of all, finite differences see one.",
+        "Each mistake was run beside the truth: what it reports and what is so, in "
+        "nats per image where nothing else is said. What catches it is a check that "
+        "knows the mistake only from outside. Of all, finite differences see one.",
         "",
         "| the mistake | reports | truth | caught by |",
         "| --- | --: | --: | --- |",

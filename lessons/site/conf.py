@@ -1,7 +1,7 @@
 """The site's Sphinx configuration: it loads nothing from anywhere else."""
 
+import importlib.metadata
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -9,7 +9,7 @@ sys.path.insert(0, str(HERE))
 
 project = "minivae"
 author = copyright = "the minivae authors"
-release = version("minivae")
+release = importlib.metadata.version("minivae")
 extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "docstrings"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
@@ -20,7 +20,6 @@ html_title = "minivae"
 html_math_renderer = "mathml"
 html_static_path = [str(HERE / "static")]
 html_css_files = ["site.css"]
-html_extra_path = ["pages"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -37,3 +36,5 @@ nb_merge_streams = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": False}
+
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is

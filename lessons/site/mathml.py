@@ -31,7 +31,7 @@ def inline(translator: Any, node: Any) -> None:
 def block(translator: Any, node: Any) -> None:
     """Write a formula that stands by itself; a wide one scrolls."""
     written = mathml(node.astext(), block=True)
-    translator.body.append(f'<div class="math" tabindex="0">{written}</div>')
+    translator.body.append(f'<div class="formula" tabindex="0">{written}</div>')
     raise nodes.SkipNode
 
 
