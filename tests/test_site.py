@@ -28,10 +28,7 @@ CUT = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all"
     [
         ("Return *args and x_ of a|b.", [r"Return \*args and x\_ of a\|b."]),
         ("Raises `UserError` if so.", [r"Raises \ ``UserError``\  if so."]),
-        (
-            "z:\n\n    a = b*c\n\nThen",
-            ["z:", "", "", "::", "", "    a = b*c", "", "Then"],
-        ),
+        ("z:\n\n    a = b*c\n\nThen", ["z:", "::", "    a = b*c", "Then"]),
         ("- no list", [r"\- no list"]),
     ],
 )
