@@ -24,6 +24,7 @@ LESSONS = list(lessons().values())
 FILES = {"lesson.py", "exercise.py", "check.py", "hints.md", "solution.py"}
 FILES |= {"wrong.py", "right.py", "notes.md"}
 LEAST_WRONG, LEAST_RIGHT = 5, 3
+LONG = (6, 11, 12)  # lessons that train for more than ten seconds
 
 
 def module(found: Lesson, name: str) -> Any:
@@ -161,7 +162,11 @@ def test_a_lesson_answers_three_questions_from_its_page(found: Lesson) -> None:
         assert start in prose
 
 
-@by_lesson
+@pytest.mark.parametrize(
+    "found",
+    [pytest.param(f, marks=[pytest.mark.slow] * (f.number in LONG)) for f in LESSONS],
+    ids=lambda f: f.folder.name,
+)
 def test_a_lesson_runs_alone(found: Lesson, tmp_path: Path) -> None:
     script = [sys.executable, "-m", "lessons", "run", str(found.number)]
     done = subprocess.run(script, cwd=ROOT.parent, capture_output=True, check=False)

@@ -6,7 +6,7 @@
 
 from lessons.kit.answers import right, wrong, yours
 from lessons.kit.exercises import exercise
-from lessons.kit.figures import canvas, figure, page
+from lessons.kit.figures import canvas, figure, page, tiles
 from lessons.kit.judge import Judge, Mistake, Refusal
 from lessons.kit.numeric import derivative, pullback
 
@@ -21,6 +21,7 @@ __all__ = [
     "page",
     "pullback",
     "right",
+    "tiles",
     "wrong",
     "yours",
 ]

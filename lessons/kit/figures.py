@@ -49,10 +49,33 @@ def canvas(columns: int = 1, rows: int = 1, height: float = HEIGHT) -> tuple[Any
     return drawn, drawn.subplots(rows, columns)
 
 
+def tiles(axes: Any, images: Any, columns: int) -> None:
+    """Show images (N, 1, H, W) of 0 to 1 side by side, row by row, on one pair of axes.
+
+    A thin line of paper lies between them; what is outside 0 to 1 is cut off.
+    """
+    import numpy as np
+
+    N, _, H, W = images.shape
+    rows = -(-N // columns)
+    sheet = np.ones((rows * (H + 1) - 1, columns * (W + 1) - 1))
+    for i, image in enumerate(images):
+        top, left = i // columns * (H + 1), i % columns * (W + 1)
+        sheet[top : top + H, left : left + W] = image[0]
+    axes.imshow(sheet, vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
 def figure(drawn: Any, name: str) -> Any:
     """Keep a figure: as `out/NAME.png`, or as the cell's output. Call it last."""
     if "ipykernel" in sys.modules:
-        return drawn
+        from io import BytesIO
+
+        from IPython.display import Image
+
+        drawn.savefig(file := BytesIO(), format="png", dpi=DOTS_PER_INCH)
+        return Image(file.getvalue())
     drawn.savefig(_path(f"{name}.png"), dpi=DOTS_PER_INCH)
     return None
 

@@ -96,9 +96,9 @@ assert np.allclose(package, kl, rtol=1e-6, atol=1e-9)
 # ## Is it true?
 #
 # The formula came from paper. The definition is an expectation, and an expectation can be
-# estimated without any calculus: draw $z_1, \dots, z_S$ from $q$ and average $\log q(z_s)
-# - \log p(z_s)$. A draw of $q$ is a standard normal that was stretched and moved, $z =
-# \mu + \sigma \varepsilon$: lesson 10 lives on that.
+# estimated without any calculus: draw $z_1, \dots, z_S$ from $q$ and average
+# $\log q(z_s) - \log p(z_s)$. A draw of $q$ is a standard normal that was stretched and
+# moved, $z = \mu + \sigma \varepsilon$: lesson 10 lives on that.
 #
 # The error of a mean of $S$ independent draws is their standard deviation over
 # $\sqrt S$: a hundred times the draws, a tenth of the error. So the estimate comes with
