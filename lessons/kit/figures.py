@@ -72,10 +72,11 @@ def figure(drawn: Any, name: str) -> Any:
     if "ipykernel" in sys.modules:
         from io import BytesIO
 
-        from IPython.display import Image
+        from IPython import display
 
+        picture: Any = display.Image
         drawn.savefig(file := BytesIO(), format="png", dpi=DOTS_PER_INCH)
-        return Image(file.getvalue())
+        return picture(file.getvalue())
     drawn.savefig(_path(f"{name}.png"), dpi=DOTS_PER_INCH)
     return None
 

@@ -125,9 +125,9 @@ axes.axvline(without_code, color="#333333", linewidth=1)
 axes.annotate(
     "without a code", (without_code, -0.52), (3, 0), textcoords="offset points"
 )
-axes.set(yticks=range(3), yticklabels=list(found), ylim=(2.5, -0.9), xlim=(0, 36))
+axes.set(yticks=range(3), yticklabels=list(found), ylim=(2.5, -0.9), xlim=(0, 40))
 axes.set(xlabel="nats per test image", title="−ELBO = recon + KL, by what was averaged")
-axes.legend(loc="upper right")
+axes.legend(loc="lower right")
 kit.figure(drawn, "l11_scales")
 
 # %% [markdown]

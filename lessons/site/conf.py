@@ -38,3 +38,4 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": False}
 
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
+html_show_search_summary = False  # it would fetch the pages, which a file:// may not
