@@ -2,6 +2,7 @@
 # make test    install, run the fast tests
 # make slow    whole trainings and long searches
 # make lint    ruff and mypy
+# make site    the course with its outputs, reference and gallery, as pages
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 comma := ,
 
-.PHONY: demo test slow lint install clean
+.PHONY: demo test slow lint site install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/minivae train
@@ -25,6 +26,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+site: $(VENV)/.installed-site
+	$(BIN)/python lessons/site/build.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

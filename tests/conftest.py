@@ -36,6 +36,13 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
         "Dask is not installed: pip install 'minivae[cluster]'",
         lambda: importlib.util.find_spec("distributed") is not None,
     ),
+    "site": (
+        "Sphinx and what goes with it are not installed: pip install 'minivae[site]'",
+        lambda: all(
+            importlib.util.find_spec(name)
+            for name in ("sphinx", "myst_nb", "sphinx_book_theme", "math_core")
+        ),
+    ),
     "gpu": ("no CuPy, or no CUDA device", lambda: _has_gpu()),
 }
 """The optional parts: why a test of it is skipped, and whether it is here."""

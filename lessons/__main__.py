@@ -1,0 +1,5 @@
+"""The command `python -m lessons`."""
+
+from lessons.kit.commands import main
+
+main()

@@ -1,0 +1,139 @@
+"""Answers: the learner's, the right and wrong ones of the course, and which to use.
+
+`right.py` and `wrong.py` are how the checks are checked: every right answer must pass,
+every wrong one must get its own message.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
+
+from lessons.kit.exercises import at
+from lessons.kit.judge import Refusal, stumbled
+
+Answer = TypeVar("Answer", bound=Callable[..., Any])
+
+
+class Right(NamedTuple):
+    """A right answer, written in another way than the solution."""
+
+    exercise: int
+    answer: Callable[..., Any]
+
+
+class Wrong(NamedTuple):
+    """A typical wrong answer, and words that its message must have."""
+
+    exercise: int
+    answer: Callable[..., Any]
+    says: str
+
+
+def right(exercise: int) -> Callable[[Answer], Answer]:
+    """Mark a function of `right.py` as a right answer to an exercise of its lesson."""
+
+    def mark(answer: Answer) -> Answer:
+        _list(answer, "RIGHT").append(Right(exercise, answer))
+        return answer
+
+    return mark
+
+
+def wrong(exercise: int, says: str) -> Callable[[Answer], Answer]:
+    """Mark a function of `wrong.py`: `says` are words of the message it must get."""
+
+    def mark(answer: Answer) -> Answer:
+        _list(answer, "WRONG").append(Wrong(exercise, answer, says))
+        return answer
+
+    return mark
+
+
+def _list(answer: Callable[..., Any], name: str) -> list[Any]:
+    """The list of a kind of answers in the module that the function is defined in."""
+    function = getattr(answer, "py_func", getattr(answer, "fn", answer))
+    found: list[Any] = function.__globals__.setdefault(name, [])
+    return found
+
+
+def load(path: Path) -> ModuleType:
+    """Run a learner's file as a module; raises `Refusal` if it cannot be run."""
+    spec = importlib.util.spec_from_file_location(f"answers_{path.parent.name}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where Numba looks for a function's module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        says = f"the file is no Python yet: {error.msg}, at line {error.lineno}: {line}"
+        raise Refusal(says) from error
+    except Exception as error:
+        raise Refusal(f"the file {stumbled(error, str(path))}") from error
+    return module
+
+
+def yours(label: str, otherwise: Answer) -> Answer:
+    """Return the learner's answer to an exercise if it is right, else `otherwise`.
+
+    Prints one line that says which: nobody is blocked, and nobody is fooled.
+    """
+    from lessons.kit.checking import check
+
+    lesson, (exercise,) = at(label)
+    outcome = check(lesson, [exercise])[0]
+    if not outcome.passed:
+        state = "open" if outcome.open else "not right yet"
+        print(f"{exercise.name} is the lesson's own: exercise {label} is {state}.")
+        return otherwise
+    print(f"{exercise.name} is yours: exercise {label} is right.")
+    answer: Answer = getattr(load(lesson.answers), exercise.name)
+    return answer
+
+
+def untouched(solution: str, number: int) -> str:
+    """Return the exercise file that belongs to a solution: the answers taken out.
+
+    Of the file's docstring all but the first line stays. Of a function whose docstring
+    says "Exercise N.k" the body is left out. A function
+    whose name begins with an underscore helps the solution only, and is left out whole.
+    """
+    tree, lines = ast.parse(solution), solution.splitlines()
+    out = [f'"""Lesson {number}: your answers.', ""]
+    out += [f"Edit this file, then: python -m lessons check {number}"]
+    out += [*(ast.get_docstring(tree) or "").splitlines()[1:], '"""']
+    last = tree.body[0].end_lineno or 0  # of the docstring
+    for node in tree.body[1:]:
+        marks = getattr(node, "decorator_list", [])
+        first, end = (
+            min([node.lineno, *(m.lineno for m in marks)]),
+            node.end_lineno or 0,
+        )
+        between, text = lines[last : first - 1], lines[first - 1 : end]
+        last = end
+        if isinstance(node, ast.FunctionDef):
+            if node.name.startswith("_"):
+                continue
+            if said := re.search(r"Exercise (\d+\.\d+)", ast.get_docstring(node) or ""):
+                doc = (node.body[0].end_lineno or 0) - first + 1
+                stub = f'    raise NotImplementedError("exercise {said[1]}")'
+                text = [*text[:doc], stub]
+        out += between + text
+    return "\n".join(out) + "\n"
+
+
+def source_of(text: str, name: str) -> str:
+    """Return the text of a function, its decorators with it, out of a file's text."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            first = min([node.lineno, *(m.lineno for m in node.decorator_list)])
+            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    raise AssertionError(f"no function {name}")

@@ -1,0 +1,282 @@
+"""`python -m lessons`: list, run, check, hint, solution, status, reset, handout.
+
+Everything a learner can get wrong ends in one line on stderr and exit code 2. A wrong
+answer to an exercise is no error: `check` says what is wrong with it and exits with 1.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.conf import Positional
+
+from lessons.kit import answers, checking
+from lessons.kit.checking import Outcome
+from lessons.kit.exercises import ROOT, Lesson, at, lesson, lessons
+from minivae.errors import UserError
+
+WIDTH = 79
+TEACHERS = ("solution.py", "right.py", "wrong.py", "notes.md")  # not in a handout
+KEPT_OUT = ("__pycache__", "out", "site", *TEACHERS)
+
+
+def list_() -> None:
+    """Print the lessons and their exercises."""
+    for number, found in lessons().items():
+        names = ", ".join(e.name for e in found.exercises)
+        print(f"{number:>3}  {found.title}")
+        print(
+            textwrap.fill(
+                names, WIDTH, initial_indent=" " * 5, subsequent_indent=" " * 5
+            )
+        )
+    print("\nread and run one: python -m lessons run 1")
+
+
+def run(number: Positional[int]) -> int:
+    """Run a lesson as a script; its figures are written into lessons/out.
+
+    Args:
+        number: the lesson's
+    """
+    found = lesson(number)
+    environment = dict(os.environ, MPLBACKEND="Agg")
+    path = [str(ROOT.parent), *(p for p in sys.path if p)]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")  # faster with nets so small
+    script = found.folder / "lesson.py"
+    return subprocess.run([sys.executable, str(script)], env=environment).returncode
+
+
+def check(what: Positional[str], file: Path | None = None, json: bool = False) -> int:
+    """Check answers to a lesson, or to one exercise; exit code 1 unless all are right.
+
+    Args:
+        what: a lesson, 8, or an exercise, 8.2
+        file: answers that are not in the lesson's exercise.py, a student's say
+        json: print one JSON document and nothing else
+    """
+    found, exercises = at(what)
+    if file is not None and not file.is_file():
+        raise UserError(f"there is no file {file}")
+    outcomes = checking.check(found, exercises, file and file.resolve())
+    if json:
+        print(jsonlib.dumps([asdict(o) for o in outcomes], indent=2))
+    else:
+        print(f"lesson {found.number}  {found.title}\n")
+        for outcome in outcomes:
+            print(_told(outcome))
+    return 0 if all(o.passed for o in outcomes) else 1
+
+
+def _told(outcome: Outcome) -> str:
+    """What is said of one exercise."""
+    verdict = "ok" if outcome.passed else "open" if outcome.open else "WRONG"
+    head = f"  {outcome.label}  {outcome.name:<24} {verdict}"
+    if outcome.passed:
+        cases = "1 case" if outcome.cases == 1 else f"{outcome.cases} cases"
+        by = f"\n{' ' * 7} judged by {', '.join(outcome.judges)}"
+        return f"{head:<38}  {cases}{by if outcome.judges else ''}"
+    if outcome.open:
+        return head
+    lines = [head]
+    for paragraph in outcome.message.splitlines():
+        lines += textwrap.wrap(
+            paragraph, WIDTH, initial_indent=" " * 7, subsequent_indent=" " * 7
+        )
+    if outcome.printed:
+        first = outcome.printed.strip().splitlines()[0]
+        lines.append(f"{' ' * 7}your code printed: {first[:50]}")
+    lines.append(f"{' ' * 7}hint: python -m lessons hint {outcome.label}")
+    return "\n".join(lines)
+
+
+def hint(what: Positional[str], more: Positional[int] = 1) -> None:
+    """Print a hint to an exercise: the idea, then the formula, then the first line.
+
+    Args:
+        what: an exercise, 8.2
+        more: how many of its hints
+    """
+    found, exercises = _one(what)
+    hints = _hints(found, exercises)
+    if not 1 <= more <= len(hints):
+        raise UserError(f"exercise {what} has hints 1 to {len(hints)}, not {more}")
+    for text in hints[:more]:
+        print(textwrap.fill(text, WIDTH, break_long_words=False))
+    if more < len(hints):
+        print(f"\nmore: python -m lessons hint {what} {more + 1}")
+
+
+def _one(what: str) -> tuple[Lesson, str]:
+    found, exercises = at(what)
+    if len(exercises) != 1 or "." not in what:
+        raise UserError(f"say which exercise, {found.exercises[0].label} for example")
+    return found, exercises[0].label
+
+
+def _hints(found: Lesson, label: str) -> list[str]:
+    """The hints to an exercise: the numbered items under its heading in hints.md."""
+    text = (found.folder / "hints.md").read_text(encoding="utf-8")
+    section = re.search(
+        rf"^## {re.escape(label)}\b.*?\n(.*?)(?=^## |\Z)",
+        text,
+        re.MULTILINE | re.DOTALL,
+    )
+    assert section, f"no hints for {label}"
+    items = re.split(r"^\d+\. ", section[1], flags=re.MULTILINE)[1:]
+    return [" ".join(item.split()) for item in items]
+
+
+def solution(what: Positional[str]) -> None:
+    """Print the course's answer to an exercise. Try the hints first.
+
+    Args:
+        what: an exercise, 8.2
+    """
+    found, label = _one(what)
+    path = found.folder / "solution.py"
+    if not path.exists():
+        raise UserError("solutions are not in this copy of the course")
+    name = next(e.name for e in found.exercises if e.label == label)
+    print(answers.source_of(path.read_text(encoding="utf-8"), name))
+
+
+def status() -> None:
+    """Print how far you are: which exercises are right, wrong and open."""
+    signs = {"ok": "●", "wrong": "✗", "open": "○"}
+    right = every = 0
+    for number, found in lessons().items():
+        outcomes = checking.check(found)
+        kinds = ["ok" if o.passed else "open" if o.open else "wrong" for o in outcomes]
+        marks = " ".join(signs[kind] for kind in kinds)
+        right, every = right + kinds.count("ok"), every + len(kinds)
+        print(f"{number:>3}  {marks:<8} {found.title}")
+    print(f"\n{right} of {every} exercises; ● right  ✗ wrong  ○ open")
+
+
+def reset(number: Positional[int]) -> None:
+    """Put a lesson's exercise.py back as it was; yours is moved aside, never lost.
+
+    Args:
+        number: the lesson's
+    """
+    found = lesson(number)
+    fresh = _untouched(found)
+    if found.answers.exists():
+        stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        aside = _free(found.folder / f"exercise.{stamp}.py")
+        found.answers.rename(aside)
+        print(f"your answers are now in {aside.name}")
+    found.answers.write_text(fresh, encoding="utf-8")
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or one beside it that nothing has."""
+    numbered = (path.with_stem(f"{path.stem}-{i}") for i in range(2, 1000))
+    return next(p for p in (path, *numbered) if not p.exists())
+
+
+def _untouched(found: Lesson) -> str:
+    """The exercise file as a learner first finds it."""
+    kept = ROOT / "kit" / "untouched" / f"{found.folder.name}.py"
+    if kept.exists():  # in a handout, where there are no solutions
+        return kept.read_text(encoding="utf-8")
+    text = (found.folder / "solution.py").read_text(encoding="utf-8")
+    return answers.untouched(text, found.number)
+
+
+def handout(folder: Positional[Path]) -> None:
+    """Write a copy for students: no solutions, no instructors' notes.
+
+    Args:
+        folder: where to; it must not exist yet
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists: a handout is written into a new folder")
+    target = folder / "lessons"
+    shutil.copytree(
+        ROOT,
+        target,
+        ignore=shutil.ignore_patterns(*KEPT_OUT, "exercise.py", "exercise.*.py"),
+    )
+    (target / "kit" / "untouched").mkdir()
+    for found in lessons().values():
+        text = _untouched(found)
+        (target / found.folder.name / "exercise.py").write_text(text, encoding="utf-8")
+        kept = target / "kit" / "untouched" / f"{found.folder.name}.py"
+        kept.write_text(text, encoding="utf-8")
+    print(f"{len(lessons())} lessons in {target}; in {folder}: python -m lessons list")
+
+
+def notebooks(folder: Positional[Path]) -> None:
+    """Write the lessons as notebooks, by jupytext.
+
+    Args:
+        folder: where to; made if need be
+    """
+    try:
+        import jupytext
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "notebooks need jupytext: pip install 'minivae[site]'"
+        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    for found in lessons().values():
+        path = folder / f"{found.folder.name}.ipynb"
+        notebook: Any = jupytext.read(found.folder / "lesson.py")
+        jupytext.write(notebook, path)
+        print(path)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "list": list_,
+    "run": run,
+    "check": check,
+    "hint": hint,
+    "solution": solution,
+    "status": status,
+    "reset": reset,
+    "handout": handout,
+    "notebooks": notebooks,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with 0, 1 (an answer is wrong), 2 (bad input) or 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8")
+    try:
+        code = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="python -m lessons",
+            description="A course in fifteen steps; its exercises check themselves.",
+            args=list(sys.argv[1:] if arguments is None else arguments) or ["--help"],
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+        sys.exit(code or 0)
+    except UserError as error:
+        print(f"lessons: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        print(f"lessons: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("lessons: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,22 @@
+"""Lesson 1: answers of the course."""
+
+import math
+
+
+def mul_rule(g: float, x: float, y: float) -> tuple[float, float]:
+    """Exercise 1.1. Return (x̄, ȳ) of z = x y, where `g` is z̄, the adjoint of z."""
+    return g * y, g * x
+
+
+def tanh_rule(g: float, y: float) -> float:
+    """Exercise 1.2. Return x̄ of y = tanh x, where `g` is ȳ and `y` the output."""
+    return g * (1 - y * y)
+
+
+def neuron_gradient(
+    w: float, x: float, b: float, t: float
+) -> tuple[float, float, float]:
+    """Exercise 1.3. Return ∂L/∂w, ∂L/∂x and ∂L/∂b of L = (tanh(w x + b) − t)²."""
+    y = math.tanh(w * x + b)
+    s_ = 2 * (y - t) * (1 - y * y)
+    return s_ * x, s_ * w, s_

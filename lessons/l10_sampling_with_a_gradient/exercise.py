@@ -1,0 +1,38 @@
+"""Lesson 10: your answers.
+
+Edit this file, then: python -m lessons check 10
+
+q is N(mu, σ²) with σ² = exp(logvar), both single numbers. Wanted is the gradient of
+E_q[f(z)] by mu and by logvar, estimated from S draws of q.
+"""
+
+import numpy as np
+
+
+def sample(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    """Exercise 10.1. Return draws of N(mu, exp(logvar)), made of standard normals.
+
+    All are arrays of the same shape, and so is the result.
+    """
+    raise NotImplementedError("exercise 10.1")
+
+
+def pathwise_gradient(
+    slopes: np.ndarray, eps: np.ndarray, logvar: float
+) -> tuple[float, float]:
+    """Exercise 10.2. Return the estimates by mu and by logvar, through the draws.
+
+    slopes (S,) are f′(z_s) at the draws z_s = mu + σ eps_s.
+    """
+    raise NotImplementedError("exercise 10.2")
+
+
+def score_gradient(
+    values: np.ndarray, z: np.ndarray, mu: float, logvar: float
+) -> tuple[float, float]:
+    """Exercise 10.3. Return the estimates by mu and by logvar, without f′.
+
+    values (S,) are f(z_s) at draws z (S,) of q. The gradient of E_q[f] is
+    E_q[f(z) ∇ log q(z)].
+    """
+    raise NotImplementedError("exercise 10.3")

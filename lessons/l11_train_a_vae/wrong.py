@@ -1,0 +1,189 @@
+"""Lesson 11: typical wrong answers, each with words of the message it must get."""
+
+import numpy as np
+
+from lessons.kit import wrong
+
+
+def _bce(logits, x):
+    return np.logaddexp(0, logits) - logits * x
+
+
+def _kl(mu, logvar):
+    return 0.5 * (mu**2 + np.exp(logvar) - 1 - logvar)
+
+
+@wrong(1, "averaged over the pixels, kl is a sum")
+def mean_of_pixels(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).mean()
+    kl = _kl(mu, logvar).sum(axis=1).mean()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(1, "averaged over the latents: as if")
+def mean_of_latents(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    kl = _kl(mu, logvar).mean()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(1, "off by D / Z")
+def means_of_all(logits, x, mu, logvar, beta):
+    recon, kl = _bce(logits, x).mean(), _kl(mu, logvar).mean()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(1, "depends on the size of the batch")
+def sums_of_all(logits, x, mu, logvar, beta):
+    recon, kl = _bce(logits, x).sum(), _kl(mu, logvar).sum()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(1, "divided by the size of the batch")
+def sum_and_mean(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum()
+    kl = _kl(mu, logvar).sum(axis=1).mean()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(1, "multiplied by the size of the batch")
+def mean_and_sum(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    kl = _kl(mu, logvar).sum()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(1, "beta multiplies recon")
+def beta_at_the_wrong_place(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    kl = _kl(mu, logvar).sum(axis=1).mean()
+    return beta * recon + kl, recon, kl
+
+
+@wrong(1, "beta is in the third value too")
+def weighted_kl_reported(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    kl = beta * _kl(mu, logvar).sum(axis=1).mean()
+    return recon + kl, recon, kl
+
+
+@wrong(1, "beta is not in the loss")
+def beta_forgotten(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    kl = _kl(mu, logvar).sum(axis=1).mean()
+    return recon + kl, recon, kl
+
+
+@wrong(1, "other sign")
+def negative_kl(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    kl = 0.5 * (1 + logvar - mu**2 - np.exp(logvar)).sum(axis=1).mean()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(1, "subtracted in the loss")
+def kl_subtracted(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    kl = _kl(mu, logvar).sum(axis=1).mean()
+    return recon - beta * kl, recon, kl
+
+
+@wrong(1, "It is σ²")
+def logvar_as_log_sigma(logits, x, mu, logvar, beta):
+    recon = _bce(logits, x).sum(axis=1).mean()
+    sigma = np.exp(logvar)
+    kl = (0.5 * (mu**2 + sigma**2 - 1) - np.log(sigma)).sum(axis=1).mean()
+    return recon + beta * kl, recon, kl
+
+
+@wrong(2, "goes on rising")
+def never_level(step, warmup):
+    return step / warmup if warmup else 1.0
+
+
+@wrong(2, "goes the other way")
+def fading(step, warmup):
+    return max(0.0, 1 - step / warmup)
+
+
+@wrong(2, "one step ahead")
+def ahead(step, warmup):
+    return min(1.0, (step + 1) / max(warmup, 1))
+
+
+@wrong(2, "jumps from 0 to 1")
+def whole_numbers(step, warmup):
+    return min(1, step // warmup)
+
+
+@wrong(2, "no warm-up in it")
+def constant(step, warmup):
+    return 1.0
+
+
+@wrong(2, "falls back to 0")
+def only_while_warming(step, warmup):
+    return step / warmup if step <= warmup else 0
+
+
+@wrong(2, "ZeroDivisionError")
+def divides_by_none(step, warmup):
+    return min(1.0, step / warmup)
+
+
+@wrong(2, "from step 0 on")
+def first_step_free(step, warmup):
+    return min(1.0, step / max(warmup, 1))
+
+
+@wrong(2, "would never count")
+def nothing_without_warmup(step, warmup):
+    return min(1.0, step / warmup) if warmup else 0.0
+
+
+@wrong(3, "0 log 0")
+def not_a_number(X):
+    p = X.mean(axis=0)
+    with np.errstate(all="ignore"):
+        return -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum()
+
+
+def _entropies(p, log=np.log):
+    p = np.clip(p, 1e-12, 1 - 1e-12)
+    return -(p * log(p) + (1 - p) * log(1 - p))
+
+
+@wrong(3, "in bits")
+def bits(X):
+    return _entropies(X.mean(axis=0), np.log2).sum()
+
+
+@wrong(3, "averaged over the pixels")
+def mean_entropy(X):
+    return _entropies(X.mean(axis=0)).mean()
+
+
+@wrong(3, "summed over the images")
+def of_all_images(X):
+    return len(X) * _entropies(X.mean(axis=0)).sum()
+
+
+@wrong(3, "that is log p")
+def log_likelihood(X):
+    return -_entropies(X.mean(axis=0)).sum()
+
+
+@wrong(3, "another for each pixel")
+def one_grey(X):
+    return X.shape[1] * _entropies(X.mean())
+
+
+@wrong(3, "Only the pixels that are 1")
+def one_term(X):
+    p = np.clip(X.mean(axis=0), 1e-12, 1)
+    return -(X * np.log(p)).sum(axis=1).mean()
+
+
+@wrong(3, "says ½ everywhere")
+def coin(X):
+    return X.shape[1] * np.log(2)

@@ -1,0 +1,31 @@
+"""Lesson 13: your answers.
+
+Edit this file, then: python -m lessons check 13
+
+A kernel is the work of one thread. It returns nothing: it writes into arrays that it
+was given, each cell by one thread only.
+"""
+
+import math
+
+from numba import cuda
+
+
+@cuda.jit
+def scale_add(a, x, y, out):
+    """Exercise 13.1. out[i] = a x[i] + y[i] for every i.
+
+    x, y and out are of one size, on a grid of one axis that may have more threads than
+    there are elements, or fewer. The threads share the work evenly.
+    """
+    raise NotImplementedError("exercise 13.1")
+
+
+@cuda.jit
+def sample_and_kl(mu, logvar, eps, z, kl):
+    """Exercise 13.2. The draw and the KL of every latent of every image, in one pass.
+
+    All arrays are (N, Z), on a grid of two axes that has at least N threads along x and
+    Z along y: z = mu + σ eps, and kl = ½ (mu² + σ² − 1 − logvar), σ² = exp(logvar).
+    """
+    raise NotImplementedError("exercise 13.2")

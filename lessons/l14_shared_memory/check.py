@@ -1,0 +1,177 @@
+"""Lesson 14: what the cells hold, who read what, and that no two threads race."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from lessons.kit import Judge, Mistake, Refusal, exercise
+from lessons.kit.kernels import KernelJudge
+
+Array = Any
+KERNEL = ("simulator", "ptx")
+THREADS, TILE = 8, 4
+STEPS = 3  # log2(THREADS)
+
+
+def _float32(judge: Judge, *shape: int) -> Array:
+    return judge.normal(*shape).astype(np.float32)
+
+
+@exercise(1, judges=KERNEL)
+def block_sum(judge: Judge) -> None:
+    """Full and partly filled blocks; the additions are shared by the threads."""
+    assert isinstance(judge, KernelJudge)
+    got, cases = [], []
+    for size in (8, 16, 13, 3, 17):
+        x = _float32(judge, size)
+        blocks = -(-size // THREADS)
+        out = np.full(blocks, np.nan, np.float32)
+        found = judge.launch(blocks, THREADS, x, out)[1]
+        if np.isnan(found).any():
+            raise Refusal(
+                f"out[{int(np.argmax(np.isnan(found)))}] is not a number: was it ever "
+                "written? Each block writes its own sum, at its own index."
+            )
+        got.append(found)
+        cases.append((x,))
+        _side_by_side(judge)
+
+    def sums(x: Array, part: Any = slice(None)) -> Array:
+        padded = np.zeros(-(-len(x) // THREADS) * THREADS, x.dtype)
+        padded[: len(x)] = x
+        return padded.reshape(-1, THREADS)[:, part].sum(axis=1)
+
+    Judge(lambda x: got[[len(c[0]) for c in cases].index(len(x))]).match(
+        cases,
+        sums,
+        [
+            Mistake(
+                "Half of the elements are missing: one step too few was made. The last "
+                "adds shared[1] to shared[0].",
+                lambda x: sums(x, slice(0, None, 2)),
+            ),
+            Mistake(
+                "Half of the elements are missing: the first step adds the upper half "
+                "of the block to the lower.",
+                lambda x: sums(x, slice(0, THREADS // 2)),
+            ),
+            Mistake(
+                "Only the first element of each block is there: nothing was added.",
+                lambda x: sums(x, slice(0, 1)),
+            ),
+            Mistake(
+                "That is the mean of the block; wanted is its sum.",
+                lambda x: sums(x) / THREADS,
+            ),
+        ],
+    )
+
+
+def _side_by_side(judge: KernelJudge) -> None:
+    if judge.report is None:
+        return
+    reads = Counter(
+        (a.block, a.thread)
+        for a in judge.report.accesses
+        if a.array.startswith("shared") and a.kind == "reads"
+    )
+    most = max(reads.values(), default=0)
+    if judge.report.number("shared", "updates"):
+        raise Refusal(
+            "All threads update one cell of shared memory, one after the other: "
+            f"{THREADS} steps. In pairs it takes {STEPS}."
+        )
+    if most >= THREADS:
+        raise Refusal(
+            f"One thread reads {most} cells of shared memory: it adds alone, while the "
+            f"others wait. In pairs, all at once, it takes {STEPS} steps."
+        )
+    if not reads:
+        raise Refusal("Nothing is read from shared memory: where is the sum made?")
+
+
+SHAPES = [
+    ((4, 4), (4, 4)),
+    ((8, 4), (4, 8)),
+    ((5, 7), (7, 6)),
+    ((3, 9), (9, 2)),
+    ((1, 1), (1, 5)),
+]
+
+
+@exercise(2, judges=KERNEL)
+def matmul_tiled(judge: Judge) -> None:
+    """Sizes that tiles do not divide; each element of A and B read once a block."""
+    assert isinstance(judge, KernelJudge)
+    got, cases = [], []
+    for left, right in SHAPES:
+        A, B = _float32(judge, *left), _float32(judge, *right)
+        M, N = left[0], right[1]
+        grid = -(-M // TILE), -(-N // TILE)
+        C = np.full((M, N), np.nan, np.float32)
+        found = judge.launch(grid, (TILE, TILE), A, B, C)[2]
+        if np.isnan(found).any():
+            raise Refusal(
+                f"C was not written everywhere, or read before it was, for A {left} "
+                f"and B {right}."
+            )
+        got.append(found)
+        cases.append((A, B))
+        _read_once(judge, A.size * grid[1], B.size * grid[0])
+    Judge(lambda A, B: got[[c[0].shape for c in cases].index(A.shape)]).match(
+        cases,
+        lambda A, B: A.astype(np.float64) @ B,
+        [
+            Mistake(
+                "Only whole tiles of the sum were added: where TILE does not divide K, "
+                "the rest is missing. Go on to the end, and fill up with zeros.",
+                lambda A, B: _first(A, B, A.shape[1] // TILE * TILE),
+            ),
+            Mistake(
+                "Only the first tile of the sum is there. Go through all of K.",
+                lambda A, B: _first(A, B, TILE),
+            ),
+            Mistake(
+                "Only the last tile of the sum is there: the total is begun anew for "
+                "each tile.",
+                _last,
+            ),
+            Mistake(
+                "The first and the last term of each tile were not added.",
+                lambda A, B: (
+                    sum(
+                        np.outer(A[:, k], B[k])
+                        for k in range(A.shape[1])
+                        if k % TILE not in (0, TILE - 1)
+                    )
+                    + np.zeros((len(A), B.shape[1]))
+                ),
+            ),
+        ],
+        tolerance=1e-3,
+    )
+
+
+def _first(A: Array, B: Array, k: int) -> Array:
+    return A[:, :k].astype(np.float64) @ B[:k]
+
+
+def _last(A: Array, B: Array) -> Array:
+    k = (A.shape[1] - 1) // TILE * TILE
+    return A[:, k:].astype(np.float64) @ B[k:]
+
+
+def _read_once(judge: KernelJudge, most_a: int, most_b: int) -> None:
+    if judge.report is None:
+        return
+    names = judge.report.parameters
+    for name, most in zip(names, (most_a, most_b), strict=False):
+        reads = judge.report.number(name, "reads")
+        if reads > most:
+            raise Refusal(
+                f"{name} was read {reads} times; with tiles in shared memory {most} "
+                "are enough. Each thread brings one element of a tile, and all use it."
+            )

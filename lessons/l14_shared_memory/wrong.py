@@ -1,0 +1,248 @@
+"""Lesson 14: typical wrong answers, each with words of the message it must get."""
+
+from numba import cuda, float32
+
+from lessons.kit import wrong
+
+THREADS, TILE = 8, 4
+
+
+@wrong(1, "race on shared[1]")
+@cuda.jit
+def no_barrier_in_the_loop(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "all threads of a block must reach it")
+@cuda.jit
+def barrier_for_some(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+            cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "shared memory is not zeroed")
+@cuda.jit
+def not_filled_up(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    if i < x.size:
+        shared[t] = x[i]
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "is out of bounds")
+@cuda.jit
+def half_too_large(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "one step too few")
+@cuda.jit
+def stops_early(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 1:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "adds alone")
+@cuda.jit
+def one_thread_adds(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    if t == 0:
+        total = float32(0)
+        for k in range(THREADS):
+            total += shared[k]
+        out[cuda.blockIdx.x] = total
+
+
+@wrong(1, "update one cell")
+@cuda.jit
+def by_atomics(x, out):
+    shared = cuda.shared.array(1, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    if t == 0:
+        shared[0] = 0
+    cuda.syncthreads()
+    if i < x.size:
+        cuda.atomic.add(shared, 0, x[i])
+    cuda.syncthreads()
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "race on out[0]")
+@cuda.jit
+def all_write(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(2, "with tiles in shared memory")
+@cuda.jit
+def naive(A, B, C):
+    row, column = cuda.grid(2)
+    if row < A.shape[0] and column < B.shape[1]:
+        total = float32(0)
+        for k in range(A.shape[1]):
+            total += A[row, k] * B[k, column]
+        C[row, column] = total
+
+
+@wrong(2, "no barrier lies between")
+@cuda.jit
+def one_barrier(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    total = float32(0)
+    for start in range(0, A.shape[1], TILE):
+        inside = row < A.shape[0] and start + j < A.shape[1]
+        a[i, j] = A[row, start + j] if inside else 0
+        inside = start + i < A.shape[1] and column < B.shape[1]
+        b[i, j] = B[start + i, column] if inside else 0
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += a[i, k] * b[k, j]
+    if row < A.shape[0] and column < B.shape[1]:
+        C[row, column] = total
+
+
+@wrong(2, "has ended")
+@cuda.jit
+def leaves_before_the_barrier(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    if row >= A.shape[0] or column >= B.shape[1]:
+        return
+    total = float32(0)
+    for start in range(0, A.shape[1], TILE):
+        a[i, j] = A[row, start + j] if start + j < A.shape[1] else 0
+        b[i, j] = B[start + i, column] if start + i < A.shape[1] else 0
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += a[i, k] * b[k, j]
+        cuda.syncthreads()
+    C[row, column] = total
+
+
+@wrong(2, "is out of bounds")
+@cuda.jit
+def unguarded_tiles(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    total = float32(0)
+    for start in range(0, A.shape[1], TILE):
+        a[i, j] = A[row, start + j]
+        b[i, j] = B[start + i, column]
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += a[i, k] * b[k, j]
+        cuda.syncthreads()
+    if row < A.shape[0] and column < B.shape[1]:
+        C[row, column] = total
+
+
+@wrong(2, "Only whole tiles")
+@cuda.jit
+def whole_tiles(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    total = float32(0)
+    for tile in range(A.shape[1] // TILE):
+        start = tile * TILE
+        a[i, j] = A[row, start + j] if row < A.shape[0] else 0
+        b[i, j] = B[start + i, column] if column < B.shape[1] else 0
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += a[i, k] * b[k, j]
+        cuda.syncthreads()
+    if row < A.shape[0] and column < B.shape[1]:
+        C[row, column] = total
+
+
+@wrong(2, "begun anew")
+@cuda.jit
+def total_in_the_loop(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    for start in range(0, A.shape[1], TILE):
+        total = float32(0)
+        inside = row < A.shape[0] and start + j < A.shape[1]
+        a[i, j] = A[row, start + j] if inside else 0
+        inside = start + i < A.shape[1] and column < B.shape[1]
+        b[i, j] = B[start + i, column] if inside else 0
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += a[i, k] * b[k, j]
+        cuda.syncthreads()
+        if row < A.shape[0] and column < B.shape[1]:
+            C[row, column] = total

@@ -1,0 +1,276 @@
+"""The course checks itself: right answers pass, wrong ones are told what is wrong."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from respelling import respelled
+
+from lessons.kit import checking, commands
+from lessons.kit.answers import Right, Wrong, source_of, untouched
+from lessons.kit.exercises import ROOT, Exercise, Lesson, lessons
+from lessons.kit.judge import Judge, Refusal
+
+LESSONS = list(lessons().values())
+FILES = {"lesson.py", "exercise.py", "check.py", "hints.md", "solution.py"}
+FILES |= {"wrong.py", "right.py", "notes.md"}
+LEAST_WRONG, LEAST_RIGHT = 5, 3
+LONG = (6, 11, 12)  # lessons that train for more than ten seconds
+
+
+def module(found: Lesson, name: str) -> Any:
+    return importlib.import_module(f"{found.package}.{name}")
+
+
+def answers(name: str) -> list[Any]:
+    """All right, or all wrong, answers of the course, as parameters of a test."""
+    made = []
+    for found in LESSONS:
+        for answer in vars(module(found, name.lower())).get(name, []):
+            exercise = found.exercise(answer.exercise)
+            label = f"{exercise.label}-{answer.answer.__name__}"
+            made.append(pytest.param(exercise, answer, id=label))
+    return made
+
+
+EXERCISES = [
+    pytest.param(e, id=f"{e.label}-{e.name}") for f in LESSONS for e in f.exercises
+]
+by_lesson = pytest.mark.parametrize("found", LESSONS, ids=lambda f: f.folder.name)
+
+
+def without_names(told: str) -> str:
+    """What was told, but for the learner's own names and lines in it."""
+    return re.sub(r"line \d+(: .*)?", "line", told.replace("q_", ""))
+
+
+def is_kernel(exercise: Exercise) -> bool:
+    return "python" not in exercise.judges
+
+
+def message(exercise: Exercise, given: Right | Wrong, respelt: bool = False) -> str:
+    """What an answer is told; nothing if it is right."""
+    if is_kernel(exercise):
+        name = given.answer.__name__
+        return kernels_told(exercise.lesson)[f"{name} respelt" if respelt else name]
+    try:
+        exercise.check(Judge(respelled(given.answer) if respelt else given.answer))
+    except Refusal as refusal:
+        return str(refusal)
+    return ""
+
+
+@cache
+def kernels_told(lesson: int) -> dict[str, str]:
+    """What each kernel of a lesson's right.py and wrong.py is told, by its name.
+
+    In one process, since Numba is told before it is loaded that it shall simulate.
+    """
+    script = Path(__file__).with_name("judged_kernels.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(lesson)],
+        env=dict(os.environ, NUMBA_ENABLE_CUDASIM="1"),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    told: dict[str, str] = json.loads(done.stdout)
+    return told
+
+
+@by_lesson
+def test_a_lesson_has_all_its_files(found: Lesson) -> None:
+    assert {p.name for p in found.folder.iterdir()} >= FILES
+    assert 2 <= len(found.exercises) <= 3
+    numbers = [e.number for e in found.exercises]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@by_lesson
+def test_an_exercise_file_is_the_solution_without_its_answers(found: Lesson) -> None:
+    text = (found.folder / "solution.py").read_text(encoding="utf-8")
+    assert found.answers.read_text(encoding="utf-8") == untouched(text, found.number)
+
+
+@by_lesson
+def test_solutions_pass_and_untouched_exercises_are_open(found: Lesson) -> None:
+    solved = checking.check(found, file=found.folder / "solution.py")
+    assert [(o.label, o.message) for o in solved] == [
+        (e.label, "") for e in found.exercises
+    ]
+    assert all(o.open for o in checking.check(found))
+
+
+@pytest.mark.parametrize(("exercise", "given"), answers("RIGHT"))
+def test_a_right_answer_written_another_way_passes(
+    exercise: Exercise, given: Right
+) -> None:
+    assert message(exercise, given) == ""
+
+
+@pytest.mark.parametrize(("exercise", "given"), answers("WRONG"))
+def test_a_wrong_answer_is_told_its_mistake_however_it_is_spelled(
+    exercise: Exercise, given: Wrong
+) -> None:
+    told = message(exercise, given)
+    assert given.says in told
+    assert without_names(message(exercise, given, respelt=True)) == without_names(told)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_an_exercise_has_answers_enough(exercise: Exercise) -> None:
+    found = lessons()[exercise.lesson]
+    for name, least in (("RIGHT", LEAST_RIGHT), ("WRONG", LEAST_WRONG)):
+        given = vars(module(found, name.lower()))[name]
+        assert sum(a.exercise == exercise.number for a in given) >= least
+    hints = commands._hints(found, exercise.label)
+    assert len(hints) == 3
+
+
+@by_lesson
+def test_wrong_answers_get_messages_of_their_own(found: Lesson) -> None:
+    said = [(w.exercise, w.says) for w in module(found, "wrong").WRONG]
+    assert len(said) == len(set(said))
+
+
+@by_lesson
+def test_a_lesson_needs_nothing_of_a_later_one(found: Lesson) -> None:
+    for path in found.folder.glob("*.py"):
+        for number in re.findall(r"lessons\.l(\d\d)_", path.read_text("utf-8")):
+            assert int(number) <= found.number, f"{path} imports lesson {number}"
+
+
+@by_lesson
+def test_a_lesson_answers_three_questions_from_its_page(found: Lesson) -> None:
+    """Each answer in notes.md names a heading and how a paragraph under it begins."""
+    page = (found.folder / "lesson.py").read_text(encoding="utf-8")
+    prose = re.sub(r"\s*\n# ?", " ", page)
+    notes = " ".join((found.folder / "notes.md").read_text(encoding="utf-8").split())
+    places = re.findall(r'\("([^"]+)", paragraph beginning "([^"]+)"', notes)
+    assert len(places) == 3
+    for heading, start in places:
+        assert heading in prose
+        assert start in prose
+
+
+@pytest.mark.parametrize(
+    "found",
+    [pytest.param(f, marks=[pytest.mark.slow] * (f.number in LONG)) for f in LESSONS],
+    ids=lambda f: f.folder.name,
+)
+def test_a_lesson_runs_alone(found: Lesson, tmp_path: Path) -> None:
+    script = [sys.executable, "-m", "lessons", "run", str(found.number)]
+    done = subprocess.run(script, cwd=ROOT.parent, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert not done.stderr.decode().strip()
+
+
+# What a learner can do to a file
+
+FIRST = lessons()[1]
+GOOD = "def mul_rule(g, x, y):\n    return g * y, g * x\n"
+
+
+def told(tmp_path: Path, text: str) -> str:
+    """What exercise 1.1 says of a file with this text."""
+    path = tmp_path / "exercise.py"
+    path.write_text(text, encoding="utf-8")
+    (outcome,) = checking.check(FIRST, [FIRST.exercise(1)], path)
+    assert not outcome.passed
+    return outcome.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def mul_rule(g, x, y)\n", "expected ':', at line 1"),
+        ("import nothing_of_this_name\n", "No module named"),
+        ("x = 1\n", "no function mul_rule"),
+        ("def mul_rule(g, x, y):\n    pass\n", "is there a `return`?"),
+        ("def mul_rule(g, x, y):\n    return 'z'\n", "2 values are wanted"),
+        ("def mul_rule(g, x, y):\n    return 'a', 'b'\n", "of type str"),
+        ("def mul_rule(g, x, y):\n    return 1 / 0\n", "ZeroDivisionError"),
+        ("def mul_rule(g, x):\n    return 1\n", "takes 2 positional arguments"),
+        ("def mul_rule(g, x, y):\n    raise SystemExit\n", "ended Python itself"),
+        (GOOD + "import os\nos._exit(0)\n", "ended Python itself"),
+        (GOOD.replace("g * x", "g * y"), "Both inputs"),
+    ],
+)
+def test_a_broken_file_gets_an_answer_that_helps(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    assert words in told(tmp_path, text)
+
+
+def test_an_endless_loop_is_ended_and_its_line_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checking.LIMITS, "python", 2)
+    text = "def mul_rule(g, x, y):\n    while True:\n        g = g + 1\n"
+    assert re.search(r"loop without end\? It was at line [23]", told(tmp_path, text))
+
+
+def test_what_an_answer_prints_is_shown_and_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text(GOOD.replace("    return", "    print(x)\n    return"), "utf-8")
+    (outcome,) = checking.check(FIRST, [FIRST.exercise(1)], path)
+    assert outcome.passed
+    assert outcome.printed
+
+
+def test_an_argument_that_is_changed_is_named() -> None:
+    def doubles(x: Any) -> Any:
+        x *= 2
+        return x
+
+    judge = Judge(doubles)
+    with pytest.raises(Refusal, match="changes its argument 1"):
+        judge.ask(judge.normal(3))
+
+
+def test_reset_moves_answers_aside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = Lesson(1, tmp_path / FIRST.folder.name)
+    copy.folder.mkdir()
+    for name in ("solution.py", "exercise.py"):
+        (copy.folder / name).write_bytes((FIRST.folder / name).read_bytes())
+    monkeypatch.setattr(commands, "lesson", lambda number: copy)
+    fresh = copy.answers.read_text("utf-8")
+    for text in ("my work\n", "my other work\n"):
+        copy.answers.write_text(text, "utf-8")
+        commands.reset(1)
+        assert copy.answers.read_text("utf-8") == fresh
+    kept = sorted(p.read_text("utf-8") for p in copy.folder.glob("exercise.*.py"))
+    assert kept == ["my other work\n", "my work\n"]
+
+
+def test_a_handout_holds_no_solution_and_works(tmp_path: Path) -> None:
+    folder = tmp_path / "course"
+    commands.handout(folder)
+    names = {p.name for p in folder.rglob("*") if p.is_file()}
+    assert not names & set(commands.TEACHERS)
+    texts = "".join(p.read_text("utf-8") for p in folder.rglob("*.py"))
+    for found in LESSONS:
+        text = (found.folder / "solution.py").read_text("utf-8")
+        for exercise in found.exercises:
+            assert source_of(text, exercise.name) not in texts, exercise.label
+    environment = {"PYTHONPATH": f"{folder}:{':'.join(p for p in sys.path if p)}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "lessons", "check", "1", "--json"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert [o["message"] for o in json.loads(done.stdout)] == [checking.OPEN] * 3
