@@ -208,7 +208,7 @@ def test_the_two_of_largest_kl_are_found(digits: Dataset) -> None:
     model.mu.weight.assign(weights)
     model.logvar.weight.assign(np.zeros_like(weights))
     found = mv.evaluate.embed(model, digits, by="kl")
-    assert [axis.split(",")[0] for axis in found.axes] == ["latent 2", "latent 0"]
+    assert [axis.split(" (")[0] for axis in found.axes] == ["latent 2", "latent 0"]
     order, carried, what = pictures.ranked_latents(model, digits)
     assert (order[:2], what) == ([2, 0], "KL")
     assert carried == sorted(carried, reverse=True)

@@ -131,7 +131,7 @@ def test_without_its_guard_the_fast_normal_may_be_nan(guarded: bool) -> None:
     finite = []
     for noise in (-1, 0, 1):
         out = np.full(4, -1, np.float32)
-        kernel.run(1, 32, [*worst, out, np.uint32(4)], noise=noise)
+        ptx.run(kernel, 1, 32, [*worst, out, np.uint32(4)], noise=noise)
         finite.append(bool(np.isfinite(out).all()))
     assert all(finite) == guarded
 

@@ -299,7 +299,8 @@ def test_the_list_says_where_each_set_is_or_how_to_get_it(
     server: Server, tmp_path: Path
 ) -> None:
     rows = listed()
-    assert rows.keys() == {"fashion10k", "digits", "fashion", "mnist"}
+    drawn = {"sprites16", "sprites32", "sprites64"}
+    assert rows.keys() == {"fashion10k", "digits", "fashion", "mnist"} | drawn
     assert rows["fashion10k"] == ["packaged", str(PACKAGED)]
     assert rows["digits"][0] == "packaged"
     assert rows["mnist"] == ["missing", "minivae", "data", "get", "mnist"]

@@ -279,6 +279,14 @@ def test_a_backward_rung_needs_its_form_of_the_noise() -> None:
         backward(*arrays, noise=options["noise"])
 
 
+def test_a_call_of_mixed_dtypes_does_not_choose_for_the_next_one() -> None:
+    arrays, options = CALLS["gaussian.backward"]((3, 4), Draw(np.float32))
+    backward, noise = family("gaussian.backward"), options["noise"]
+    mixed = backward.chosen(*arrays, noise=noise.astype(np.float64))
+    assert mixed.name == "backward_numpy"
+    assert backward.chosen(*arrays, noise=noise).name == "backward_stored"
+
+
 def test_every_rung_has_an_idea_and_every_call_a_floor() -> None:
     for each in families():
         assert [rung.number for rung in each.rungs] == list(range(len(each.rungs)))

@@ -221,7 +221,7 @@ class Family:
             return forced
         if place_of(*arrays, *options.values()) is not None:
             return self._best(*arrays, **options)  # alignment matters: look each time
-        given = (name for name, value in options.items() if value is not None)
+        given = ((n, *_kind(v)) for n, v in options.items() if v is not None)
         shapes = (a.shape for a in arrays) if self._shapes_matter else ()
         kinds = (*map(_kind, arrays), *shapes, *given)  # what the choice depends on
         if kinds not in self._choices:
