@@ -91,8 +91,9 @@ def split_axis(text: str) -> tuple[str, list[str]]:
             numbers = range(int(first), int(last) + 1)
         except ValueError as error:
             raise UserError(f"--grid {text}: {word!r} is no range, as 0..9") from error
-        if not 1 <= len(numbers) <= MOST_RUNS:
-            raise UserError(f"--grid {text}: {word!r} has {len(numbers)} values")
+        count = max(0, numbers.stop - numbers.start)  # len() has a limit
+        if not 1 <= count <= MOST_RUNS:
+            raise UserError(f"--grid {text}: {word!r} has {count:,} values")
         values += map(str, numbers)
     if len(set(values)) < len(values) or "" in values:
         raise UserError(f"--grid {text}: a value is empty, or there twice")

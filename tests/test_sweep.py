@@ -59,6 +59,7 @@ def test_an_axis_is_a_name_and_values(text: str, name: str, values: list[str]) -
         (("--grid", "beta=1", "--grid", "beta=2"), "beta is there twice"),
         (("--grid", "seed=3..1"), "'3..1' has 0 values"),
         (("--grid", "seed=0..99999999999"), "'0..99999999999' has"),
+        (("--grid", f"seed=0..{10**30}"), "has 1,000,000,000,000,000"),
         (("--grid", "seed=a..b"), "'a..b' is no range"),
         (("--grid", "seed=1.5"), "does not fit seed"),
         (("--grid", "gamma_ray=1"), "gamma_ray is no option of train"),
