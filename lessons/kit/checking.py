@@ -114,7 +114,7 @@ def _child(
         limit = LIMITS[place] * (len(exercises) + 1) + 10
         try:
             process = subprocess.run(
-                [*command, numbers, str(path), place, str(out)],
+                [*command, numbers, str(path), place, str(LIMITS[place]), str(out)],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """The process that runs a learner's file: `python -m lessons.kit.child`, by `checking`.
 
-Arguments: lesson, exercises, file, kind of judge, and where the outcomes are written.
+Arguments: lesson, exercises, file, kind of judge, seconds for one exercise, and where
+the outcomes are written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lessons.kit.answers import load
-from lessons.kit.checking import LIMITS, OPEN, Outcome
+from lessons.kit.checking import OPEN, Outcome
 from lessons.kit.exercises import Exercise, lesson
 from lessons.kit.judge import Judge, Refusal
 
@@ -23,12 +24,12 @@ SHOWN = 400  # characters of what the learner's code prints
 
 def main() -> None:
     """Judge exercises of a file; a line of JSON for each, as soon as it is done."""
-    number, numbers, path, place, out = sys.argv[1:]
+    number, numbers, path, place, limit, out = sys.argv[1:]
     found = lesson(int(number))
     exercises = [found.exercise(int(k)) for k in numbers.split(",")]
     with Path(out).open("w", encoding="utf-8") as stream:
         for exercise in exercises:
-            faulthandler.dump_traceback_later(LIMITS[place], exit=True)
+            faulthandler.dump_traceback_later(float(limit), exit=True)
             outcome = judge(exercise, Path(path), place)
             faulthandler.cancel_dump_traceback_later()
             stream.write(json.dumps(asdict(outcome)) + "\n")
