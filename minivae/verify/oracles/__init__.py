@@ -50,6 +50,12 @@ TOO_LARGE = {
     "ordering": "decodes 500 draws of 400 images",
     "quadrature": "trains, and decodes a grid of 40,000 codes",
     "enumeration": "takes gradients of thousands of draws",
+    "tied": "trains for 1,000 steps and more",
+    "overcomplete": "trains for 2,000 steps",
+    "denoising": "trains for 1,000 steps and more",
+    "masking": "trains for 1,500 steps",
+    "penalties": "trains for 600 steps",
+    "score": "trains for 1,500 steps",
 }
 """Why an oracle is not run in the interpreter of PTX, which is some 1,000 times slower
 than a compiled kernel and takes milliseconds for every launch."""
