@@ -209,9 +209,10 @@ function droppedShape(x, { axis, keepdims }) {
   return kept.filter((_, i) => !axes.has(i));
 }
 
-function reduction(name, value, derivative) {
+function reduction(name, value, derivative, always = {}) {
   OPS[name] = {
-    forward: ([x], params) => {
+    forward: ([x], given) => {
+      const params = { ...given, ...always };
       const kept = keptShape(x, params.axis);
       const cells = Array.from({ length: sizeOf(kept) }, () => []);
       repeated(kept, x.shape).forEach((place, i) => cells[place].push(x.data[i]));
@@ -219,8 +220,8 @@ function reduction(name, value, derivative) {
         { shape: droppedShape(x, params), data: Float64Array.from(cells, value) },
       ];
     },
-    rule: ([g], [y], [x], params) => {
-      const kept = keptShape(x, params.axis);
+    rule: ([g], [y], [x], given) => {
+      const kept = keptShape(x, { ...given, ...always }.axis);
       const n = x.data.length / sizeOf(kept);
       const wide = (a) => ({ shape: kept, data: a.data });
       const tied = filled(kept);
@@ -250,13 +251,16 @@ reduction(
   (x) => Math.max(...x),
   (x, y, n, ties) => (x === y) / ties,
 );
+const logSumExp = (x) => {
+  const most = Math.max(...x);
+  return most + Math.log(total(x.map((v) => Math.exp(v - most))));
+};
+reduction("logsumexp", logSumExp, (x, y) => Math.exp(x - y));
 reduction(
-  "logsumexp",
-  (x) => {
-    const most = Math.max(...x);
-    return most + Math.log(total(x.map((v) => Math.exp(v - most))));
-  },
-  (x, y) => Math.exp(x - y),
+  "logmeanexp",
+  (x) => logSumExp(x) - Math.log(x.length),
+  (x, y, n) => Math.exp(x - y) / n,
+  { axis: 1 },
 );
 
 // Matrices
