@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from html import escape
 
@@ -51,8 +50,7 @@ def page(sweep: Sweep) -> str:
         kit.section("Latents against factors", *_matrices(sweep)),
         kit.section("Traversals", *_traversals(sweep)),
         kit.section("How it was made", *_method(sweep)),
-        f"<footer>Made by minivae {importlib.metadata.version('minivae')}. This page "
-        "is one file: it fetches nothing and runs nothing.</footer>",
+        kit.footer(kit.QUIET),
     ]
     styles = (*kit.STYLES, "beta.css")
     return kit.page("β on one page", "\n".join(body), styles)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.metadata
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,11 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 STYLES = ("style.css", "figures.css")
+# What a page without a script, and a page with a player, promise in their footer
+QUIET = "it fetches nothing and runs nothing"
+BY_KEYS = (
+    "it fetches nothing. ← and → move a step, Home and End to the first and the last"
+)
 POLICY = "default-src 'none'; img-src data:; style-src {styles}"
 SCRIPTED = "; script-src {scripts}; base-uri 'none'; form-action 'none'"
 
@@ -97,6 +103,13 @@ def player(phases: Sequence[tuple[str, int]]) -> str:
 </div>
 <p class="said" role="status" aria-live="polite"></p>
 </nav>"""
+
+
+def footer(promise: str) -> str:
+    """Say who made the page, and what it promises: text that follows "one file:"."""
+    version = importlib.metadata.version("minivae")
+    told = f"Made by minivae {version}. This page is one file: {promise}."
+    return f"<footer>{escape(told)}</footer>"
 
 
 def section(heading: str, *parts: str) -> str:

@@ -7,7 +7,6 @@ a sector of 32 bytes, the least that the memory moves.
 
 from __future__ import annotations
 
-import importlib.metadata
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -27,7 +26,6 @@ def launch_page(recording: LaunchRecording) -> str:
     steps = _steps(recording)
     names = [step["phase"] for step in steps]
     phases = [(name, len(list(run))) for name, run in groupby(names)]
-    version = importlib.metadata.version("minivae")
     body = [
         _header(recording),
         kit.player(phases),
@@ -36,9 +34,7 @@ def launch_page(recording: LaunchRecording) -> str:
         "it takes a script, and scripts are off here. The table below has every "
         "request.</p></noscript></article>",
         _walk(recording),
-        f"<footer>Made by minivae {version}. This page is one file: it fetches "
-        "nothing. ← and → move a step, Home and End to the first and the last."
-        "</footer>",
+        kit.footer(kit.BY_KEYS),
     ]
     data = {"steps": steps, "launches": [_launch(x) for x in recording.launches]}
     title = f"{recording.rung}: its threads"

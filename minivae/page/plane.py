@@ -7,7 +7,6 @@ towards the upper left.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -93,7 +92,7 @@ def page(x: Array, gap: em.Gap, told: str) -> str:
             kit.paragraph(told),
             kit.table("Means over images", ("part", "nats"), rows, "figures"),
         ),
-        f"<footer>Made by minivae {importlib.metadata.version('minivae')}.</footer>",
+        kit.footer(kit.QUIET),
     ]
     return kit.page("EM and the VAE", "\n".join(body))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 from html import escape
 from typing import Any
@@ -66,7 +65,7 @@ def report(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
         made = exploring.explorer(run.model, data, ledger["kl_per_latent"])
         text = page(
             made.parts,
-            _footer("it fetches nothing, and runs no script but its own"),
+            kit.footer("it fetches nothing, and runs no script but its own"),
             styles=exploring.STYLES,
             scripts=exploring.SCRIPTS,
             data=made.data,
@@ -78,15 +77,8 @@ def report(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:
             )
     except NoExplorerError as reason:
         why = kit.paragraph(f"This report has no explorer: {reason}.")
-        return page([why], _footer("it fetches nothing and runs nothing"))
+        return page([why], kit.footer(kit.QUIET))
     return text
-
-
-def _footer(promise: str) -> str:
-    version = importlib.metadata.version("minivae")
-    return (
-        f"<footer>Made by minivae {version}. This page is one file: {promise}.</footer>"
-    )
 
 
 def _lead(run: Run, data: Dataset, ledger: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ there: a name with HTML in it is a name.
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from html import escape
 
@@ -71,9 +70,7 @@ def step_page(recording: Recording) -> str:
             f'<template id="formula-{number}">{_formula(text)}</template>'
             for text, number in data.formulas.items()
         ),
-        f"<footer>Made by minivae {importlib.metadata.version('minivae')}. This page "
-        "is one file: it fetches nothing. ← and → move a step, Home and End to the "
-        "first and the last.</footer>",
+        kit.footer(kit.BY_KEYS),
     ]
     return kit.page(
         f"{recording.title}: one step", "\n".join(body), STYLES, SCRIPTS, whole

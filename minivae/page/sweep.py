@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
@@ -36,8 +35,7 @@ def page(sweep: Sweep, groups: Sequence[Group]) -> str:
             "Numbers", kit.table("Mean ± deviation over seeds", head, rows, "figures")
         ),
         kit.section("Options", _options(sweep)),
-        f"<footer>Made by minivae {importlib.metadata.version('minivae')}. This page "
-        "is one file: it fetches nothing and runs nothing.</footer>",
+        kit.footer(kit.QUIET),
     ]
     return kit.page(title, "\n".join(body), (*kit.STYLES, "beta.css"))
 
