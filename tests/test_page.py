@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,13 @@ def test_every_section_is_there(model: str, pages: dict[str, str]) -> None:
     assert page.headings == SECTIONS
     assert page.inside == []
     assert not re.search(r"\b(nan|inf|None)\b", page.text)
+
+
+def test_a_page_says_who_made_it_and_what_it_promises(pages: dict[str, str]) -> None:
+    found = re.search("<footer>(.*?)</footer>", pages["vae"])
+    assert found
+    assert found[1].startswith(f"Made by minivae {version('minivae')}. ")
+    assert "it fetches nothing" in found[1]
 
 
 @each_model
