@@ -402,12 +402,12 @@ def command(*arguments: object) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_forty_runs_lose_nothing_to_a_kill_every_few_seconds(tmp_path: Path) -> None:
-    out, long = tmp_path / "sweep", (*TINY, "--epochs", 30)
+    out, long = tmp_path / "sweep", (*TINY, "--epochs", 60)
     grid = ("--grid", "beta=1,2,4,8", "--grid", "seed=0..9", "--workers", 2)
     process = subprocess.Popen(
         command("sweep", *grid, *long, "--out", out), stderr=subprocess.PIPE, text=True
     )
-    kills = killed_every(3, process, lambda: sweep_work.grandchildren(process.pid), out)
+    kills = killed_every(1, process, lambda: sweep_work.grandchildren(process.pid), out)
     told = process.communicate()[1]
     assert process.returncode == 0, told
     assert kills >= 3

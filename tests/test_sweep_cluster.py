@@ -126,11 +126,11 @@ def test_a_worker_of_two_threads_is_refused(tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_forty_runs_of_two_workers_one_killed_every_few_seconds(tmp_path: Path) -> None:
     port, out, logs = free_port(), tmp_path / "sweep", tmp_path / "logs"
-    address, long = f"tcp://127.0.0.1:{port}", (*TINY, "--epochs", 30)
+    address, long = f"tcp://127.0.0.1:{port}", (*TINY, "--epochs", 60)
     grid = ("--grid", "beta=1,2,4,8", "--grid", "seed=0..9")
     with scheduler(logs, port), two_workers(logs, address) as nannies:
         process = swept(address, out, *grid, *long)
-        kills = killed_every(3, process, lambda: workers_of(nannies.pid), out)
+        kills = killed_every(1, process, lambda: workers_of(nannies.pid), out)
         told = process.communicate()[1]
     assert process.returncode == 0, told
     assert kills >= 3
