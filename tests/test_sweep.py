@@ -359,6 +359,19 @@ def test_html_in_a_value_is_text_on_the_page(tmp_path: Path) -> None:
     assert evil in " ".join(Reader(text).told)
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 306.571, 8.8e-12])
+def test_runs_that_differ_by_rounding_alone_are_drawn(
+    value: float, tmp_path: Path
+) -> None:
+    grid = sweeps.combinations({"beta": (1.0, 2.0), "seed": (0, 1, 2)})
+    sweep = Sweep.open(tmp_path, {"model": "vae", "data": "digits"}, grid, 1)
+    for i, name in enumerate(sweep.runs):
+        almost = value * (1 + (i == 0) * sys.float_info.epsilon)
+        ledger = {"objective": almost, "recon": almost, "kl": almost}
+        sweeps.write_ledger(_made(tmp_path / name), ledger)
+    assert page.page(sweep, sweep.groups()).count('<svg class="chart"') >= 2
+
+
 def test_more_series_than_colours_become_more_drawings(tmp_path: Path) -> None:
     grid = sweeps.combinations({"beta": (1.0, 2.0), "latent": tuple(range(1, 15))})
     sweep = Sweep.open(tmp_path, {"model": "vae", "data": "digits"}, grid, 1)

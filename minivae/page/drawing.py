@@ -19,6 +19,7 @@ from minivae.backend import Array
 
 HUES = 10  # classes k0 ... k9 of figures.css
 LABELLED = 20  # more classes than these are not named within the drawing
+SAME = 1e-9  # relative: values that differ by less are drawn as one
 LINE = 15.0  # height of a line of text
 NAME_LINE, NAME_LETTER = 19.0, 10.0  # of a class, as large as it gets on a phone
 
@@ -239,7 +240,10 @@ def _apart(medians: Sequence[Array], names: Sequence[str]) -> list[tuple[float, 
 
 
 def _padded(low: float, high: float, share: float) -> tuple[float, float]:
-    pad = share * (high - low) or 0.05 * abs(high) or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= SAME * size:  # one value, or as good as one
+        return low - (0.05 * size or 1.0), high + (0.05 * size or 1.0)
+    pad = share * (high - low)
     return low - pad, high + pad
 
 
