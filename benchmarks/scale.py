@@ -1,7 +1,7 @@
-"""`python -m benchmarks scale`: time and memory against batch size and images.
+"""`python -m benchmarks scale`: how time and memory grow with what is asked for.
 
-A step's time should be proportional to its batch, an epoch's to its images, and the
-memory of an epoch should not depend on how many there are.
+sizes   a step's time should be proportional to its batch, an epoch's to its images
+runs    a sweep's runs to its cores (runs.py)
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.drawing import FIGURES
+from benchmarks.report import PAGE, Row, Sheet
 from minivae.errors import UserError
-
-if TYPE_CHECKING:
-    from benchmarks.report import Row, Sheet
 
 MODELS = {"mlp": "dense", "conv28": "conv"}  # and the architectures they are drawn as
 BATCHES = (32, 64, 128, 256, 512, 1024, 2048)
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000)
+SCALING = Path(__file__).with_name("SCALING.md")
+PAGES = {"sizes": ("scale", PAGE), "runs": ("scale runs", SCALING)}  # by part
 DRAWN_MB = 28 * 28 * 4 / 1e6  # of one image, as it is drawn for an epoch
 
 
@@ -63,54 +63,98 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def scale(
     rounds: int = 3,
+    parts: tuple[str, ...] = tuple(PAGES),
     batches: tuple[int, ...] = BATCHES,
     images: tuple[int, ...] = IMAGES,
     out: Path = FIGURES,
     write: bool = False,
     json: bool = False,
 ) -> None:
-    """Time steps at growing batches and epochs of growing images, and draw both.
+    """Measure how steps, epochs, memory and sweeps grow, and draw the first three.
 
     Args:
         rounds: processes at each size
+        parts: sizes (of batches and epochs), runs (of a sweep); by default all
         batches: images in a step
         images: images in an epoch
         out: folder for scale.png and scale.svg
-        write: also put the tables into benchmarks/README.md
+        write: also put the tables into benchmarks/README.md and SCALING.md
         json: print one JSON document and nothing else
     """
     from rich.console import Console
 
-    from benchmarks import drawing, report
+    from benchmarks import report
 
+    unknown = [name for name in parts if name not in PAGES]
+    if unknown or not parts:
+        raise UserError(f"parts are {', '.join(PAGES)}, not {' '.join(unknown)}")
     for name, sizes, least in (("batches", batches, 1), ("images", images, 128)):
         if len(sizes) < 2 or min(sizes) < least:
             raise UserError(f"{name} must be two sizes or more, of {least} at least")
     if rounds < 1:
         raise UserError(f"rounds must be at least 1, not {rounds}")
-    if write:
-        report.split_page("scale")  # not after minutes of measuring
+    for name in parts if write else ():  # not after minutes of measuring
+        report.split_page(*PAGES[name])
+    found: list[Measured] = []
+    with Console(stderr=True).status(f"measuring, some {3 * len(parts) * rounds} min"):
+        for name in parts:
+            found.append(
+                sizes_of(rounds, batches, images, out)
+                if name == "sizes"
+                else runs_of(rounds)
+            )
+            if write:
+                report.write_page(PAGES[name][0], found[-1].sheets, PAGES[name][1])
+    sheets = [sheet for one in found for sheet in one.sheets]
+    rows = [row for one in found for row in one.rows]
+    if json:
+        told = {name: value for one in found for name, value in one.told.items()}
+        print(report.document(rows, **told))
+    else:
+        report.print_sheets(sheets)
+        if "sizes" in parts:
+            print(f"pictures  {out / 'scale.png'}, {out / 'scale.svg'}")
+
+
+class Measured(NamedTuple):
+    """What a part says: tables, rows, and what the JSON document has beside them."""
+
+    sheets: list[Sheet]
+    rows: list[Row]
+    told: dict[str, Any]
+
+
+def sizes_of(
+    rounds: int, batches: Sequence[int], images: Sequence[int], out: Path
+) -> Measured:
+    """Time steps at growing batches and epochs of growing images, and draw both."""
+    from benchmarks import drawing
+
     series = [
         Series(what, model, sizes)
         for what, sizes in (("step", batches), ("epoch", images))
         for model in MODELS
     ]
-    with Console(stderr=True).status(f"measuring, some {3 * rounds} minutes"):
-        for _ in range(rounds):
-            for one in series:
-                points = [point(one.what, one.model, size) for size in one.sizes]
-                one.rounds.append(points)
-    paths = drawing.save(lambda: drawn(series), out / "scale")
-    sheets = [sheet(series[:2]), sheet(series[2:])]
-    if write:
-        report.write_page("scale", sheets)
-    if json:
-        slopes = {f"{one.model} {one.what}": slopes_of(one) for one in series}
-        rows = [row for one in series for row in rows_of(one)]
-        print(report.document(rows, slopes=slopes))
-    else:
-        report.print_sheets(sheets)
-        print(f"pictures  {', '.join(map(str, paths))}")
+    for _ in range(rounds):
+        for one in series:
+            one.rounds.append([point(one.what, one.model, n) for n in one.sizes])
+    drawing.save(lambda: drawn(series), out / "scale")
+    return Measured(
+        [sheet(series[:2]), sheet(series[2:])],
+        [row for one in series for row in rows_of(one)],
+        {"slopes": {f"{one.model} {one.what}": slopes_of(one) for one in series}},
+    )
+
+
+def runs_of(rounds: int) -> Measured:
+    """Time whole sweeps, and compute what a study takes."""
+    from dataclasses import asdict
+
+    from benchmarks import runs
+
+    swept, costs = runs.measure(rounds)
+    told = {"costs": asdict(costs), "limits": runs.limits(costs)}
+    return Measured(runs.sheets(swept, costs), runs.rows_of(swept), told)
 
 
 def point(what: str, model: str, size: int) -> Any:
@@ -140,7 +184,6 @@ def slopes_of(series: Series) -> dict[str, float]:
 
 def rows_of(series: Series) -> list[Row]:
     """Return a row for each size; of a step it is the batch."""
-    from benchmarks.report import Row
     from benchmarks.timing import percentiles
 
     rows = []
@@ -163,7 +206,6 @@ def rows_of(series: Series) -> list[Row]:
 def sheet(series: Sequence[Series]) -> Sheet:
     """Return the models side by side, sizes downwards, with their slopes below."""
     from benchmarks.drawing import signed
-    from benchmarks.report import Sheet
 
     is_step = series[0].what == "step"
     columns = [[f"{size:,}" for size in series[0].sizes]]
