@@ -86,10 +86,10 @@ def _parts(item: pytest.Item) -> list[str]:
     return [*parts, "gpu"] if item.get_closest_marker("gpu") else parts
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tested = {part for item in items for part in _parts(item)}
-    if missing := required() - tested:
-        raise pytest.UsageError(f"MINIVAE_REQUIRE: no test needs {sorted(missing)}")
+def pytest_configure() -> None:
+    if unknown := required() - PARTS.keys():
+        told = f"MINIVAE_REQUIRE: no part is called {', '.join(sorted(unknown))}"
+        raise pytest.UsageError(f"{told}; have {', '.join(PARTS)}")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import subprocess
 import sys
 import tokenize
 from pathlib import Path
 
 import pytest
+from conftest import PARTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"minivae": ROOT / "minivae", "minivae_kernels": ROOT / "kernels"}
@@ -218,6 +220,29 @@ def f():
 '''
     assert code_lines(source) == 4
     assert code_lines(source + "x = 1\n" * FILE_BUDGET) > FILE_BUDGET
+
+
+# What the tests need
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_optional_part_has_tests(part: str) -> None:
+    mark = "mark.gpu" if part == "gpu" else f'mark.needs("{part}")'
+    files = (ROOT / "tests").glob("test_*.py")
+    assert any(mark in path.read_text(encoding="utf-8") for path in files)
+
+
+def test_what_is_no_optional_part_cannot_be_required() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", __file__],
+        env=os.environ | {"MINIVAE_REQUIRE": "ptx,tourch"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "MINIVAE_REQUIRE: no part is called tourch" in done.stderr
 
 
 # What the project says of itself
