@@ -2,7 +2,7 @@
 
     drawn, (left, right) = kit.canvas(2)
     left.plot(...)
-    kit.figure(drawn, "l03_error")
+    kit.figure(drawn, "l03_error", "Two curves by step size: ...")
 
 One look for all: thin axes, colours that the colour-blind can tell apart (P. Tol 2021,
 "bright"), line styles that differ too.
@@ -67,23 +67,38 @@ def tiles(axes: Any, images: Any, columns: int) -> None:
     axes.spines[:].set_visible(False)
 
 
-def figure(drawn: Any, name: str) -> Any:
-    """Keep a figure: as `out/NAME.png`, or as the cell's output. Call it last."""
+def figure(drawn: Any, name: str, alt: str) -> Any:
+    """Keep a figure: as `out/NAME.png`, or as the cell's output. Call it last.
+
+    `alt` says in words what there is to see, for who does not see it. It stands in the
+    picture itself (PNG's Description), where the site finds it.
+    """
+    options: Any = {"dpi": DOTS_PER_INCH, "metadata": {"Description": alt}}
     if "ipykernel" in sys.modules:
         from io import BytesIO
 
         from IPython import display
 
         picture: Any = display.Image
-        drawn.savefig(file := BytesIO(), format="png", dpi=DOTS_PER_INCH)
-        return picture(file.getvalue())
-    drawn.savefig(_path(f"{name}.png"), dpi=DOTS_PER_INCH)
+        drawn.savefig(file := BytesIO(), format="png", **options)
+        return picture(file.getvalue(), alt=alt)
+    drawn.savefig(_path(f"{name}.png"), **options)
     return None
 
 
-def page(html: str, name: str) -> None:
-    """Write a page, of a recorded step for example, as `out/NAME.html`."""
+def page(html: str, name: str) -> Any:
+    """Write a page, of a recorded step for example, as `out/NAME.html`.
+
+    In a notebook it is written beside that, and the cell's output is a link to it.
+    """
+    if "ipykernel" in sys.modules:
+        from IPython import display
+
+        link: Any = display.HTML
+        Path(f"{name}.html").write_text(html, encoding="utf-8")
+        return link(f'<a href="{name}.html">{name}.html</a>, a page of its own')
     _path(f"{name}.html").write_text(html, encoding="utf-8")
+    return None
 
 
 def _path(name: str) -> Path:

@@ -149,7 +149,13 @@ for label, values in factors.items():
 axes.axhline(0, color="grey", linewidth=0.6)
 axes.set(xlabel="w", title="A path is the product of its factors")
 axes.legend()
-kit.figure(drawn, "l01_saturation")
+kit.figure(
+    drawn,
+    "l01_saturation",
+    "Three curves by w. The error 2(y − t) rises from −4 to 0; the local factor 1 − "
+    "y² is a hump, and zero on either side; the gradient by w, a product of both, is "
+    "zero wherever one of them is.",
+)
 
 # %% [markdown]
 # At $w = -4$ the factor $2(y - t)$ is at its limit of −4 and the gradient is nothing: the

@@ -140,7 +140,14 @@ for label, share in shares.items():
     total += share
 right_axes.bar("12 a³", 12 * a**3, width=0.6, color="#BBBBBB")
 right_axes.set(title="Contributions to ā, and the truth", xlim=(-0.6, 1.6))
-kit.figure(drawn, "l02_paths")
+kit.figure(
+    drawn,
+    "l02_paths",
+    "Left: rules that run, on a logarithmic scale, by the number of steps that use a "
+    "value twice. Along all paths: a straight line, to a million at 20 steps. Each "
+    "rule once: 20. Right: the contributions of b as it is and of b in 3 b, half "
+    "each, stack up to 12 a³.",
+)
 
 # %% [markdown]
 # ## Your turn

@@ -58,7 +58,13 @@ for label, error in curves.items():
 axes.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error")
 axes.set_title("Too far is wrong, too near is noise")
 axes.legend()
-kit.figure(drawn, "l03_error")
+kit.figure(
+    drawn,
+    "l03_error",
+    "Relative error by step h, both logarithmic: three valleys. One side in float64 "
+    "is lowest between 1e-8 and 1e-7; both sides in float64 are lower, between 1e-6 "
+    "and 1e-5; both sides in float32 are never low, and best between 1e-3 and 1e-2.",
+)
 
 # %% [markdown]
 # On the right of each valley is the slope of Taylor's formula: 1 for one side, 2 for

@@ -48,7 +48,14 @@ for axes, (title, J) in zip(panels.flat, pictures.items()):
     size = np.abs(J).max()
     axes.imshow(J, cmap="PuOr", vmin=-size, vmax=size, aspect="auto")
     axes.set(title=title, xlabel="inputs", ylabel="outputs", xticks=[], yticks=[])
-kit.figure(drawn, "l04_jacobians")
+kit.figure(
+    drawn,
+    "l04_jacobians",
+    "Four Jacobians as tiles of colour, a row for each output. Of tanh: a diagonal. "
+    "Of the sum over the rows: three diagonals side by side. Of a row repeated 3 "
+    "times: three diagonals, one below the other. Of X W by X: one block, three times "
+    "along the diagonal.",
+)
 
 # %% [markdown]
 # White is zero. An element-wise function has a diagonal: its rule is a product, element by

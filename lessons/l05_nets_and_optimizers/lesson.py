@@ -151,7 +151,14 @@ for name, optimizer in optimizers.items():
 right.set(xscale="log", yscale="log", xlabel="learning rate", ylim=(5e-3, 10))
 right.set_title("Loss after 60 steps, in nats")
 right.legend()
-kit.figure(drawn, "l05_training")
+kit.figure(
+    drawn,
+    "l05_training",
+    "Left: size of what arrives, by layer, on a logarithmic scale. With √(2/in) it "
+    "stays level, with half of that it falls a thousandfold in ten layers, with twice "
+    "it rises as much. Right: loss after 60 steps by learning rate. SGD falls until "
+    "its rate is about 1; RMSProp and Adam are low at rates from 0.003 to 0.3.",
+)
 
 # %% [markdown]
 # Given *its* rate, each gets there. What differs is where that rate is and how wide the

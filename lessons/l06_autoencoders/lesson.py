@@ -120,7 +120,13 @@ left.legend(*points.legend_elements(), fontsize=7, ncols=2, markerscale=0.7)
 kit.tiles(right, np.concatenate([of_digits[:12], of_anything[:12]]), columns=6)
 right.set_title("Decoded from digits")
 right.set_xlabel("From codes drawn evenly", weight="bold", loc="left")
-kit.figure(drawn, "l06_holes")
+kit.figure(
+    drawn,
+    "l06_holes",
+    "Left: the two codes of each training digit, in ten colours; digits of one kind "
+    "lie together, with gaps between. Right: decoded images. Two rows from digits can "
+    "be read; two rows from codes drawn evenly are blots.",
+)
 
 # %% [markdown]
 # The labels were not trained on, and yet equal digits lie together. On the right, the lower
@@ -206,9 +212,17 @@ assert error(made["overcomplete"], test) > 3 * error(exact, test)
 drawn, axes = kit.canvas()
 shown = [images[:10] for images in (test, *made.values())]
 kit.tiles(axes, np.concatenate(shown), columns=10)
-axes.set_yticks([9 * row + 4 for row in range(len(shown))], ["clean", *made])
+names = [name.replace(", ", ",\n") for name in ("clean", *made)]
+axes.set_yticks([9 * row + 4 for row in range(len(shown))], names)
 axes.tick_params(length=0)
-kit.figure(drawn, "l06_denoising")
+axes.set_anchor("E")  # the names need the room on the left
+kit.figure(
+    drawn,
+    "l06_denoising",
+    "Ten digits in six rows: clean; as seen, with noise; and as returned by four "
+    "autoencoders. The overcomplete one returns the noise too. The exact linear one "
+    "and the two that were trained to denoise return smooth digits.",
+)
 
 # %% [markdown]
 # The overcomplete net hands the noise on. The denoising nets have as many codes, and

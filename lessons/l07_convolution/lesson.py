@@ -50,7 +50,12 @@ for axes, picture, title in zip(
     colours = {"cmap": "gray"} if title == "image" else {"cmap": "PuOr", "vmin": -size}
     axes.imshow(picture, vmax=size, **colours)
     axes.set(title=title, xticks=[], yticks=[])
-kit.figure(drawn, "l07_edges")
+kit.figure(
+    drawn,
+    "l07_edges",
+    "A grey pullover, and two maps of it with a colour for each sign. Left minus "
+    "right shows its sides and sleeves, top minus bottom its collar and hem.",
+)
 
 # %% [markdown]
 # ## It is a matrix
@@ -132,7 +137,13 @@ for axes, K in zip(panels, (3, 4)):
     print(
         f"K = {K}: inside, a pixel lies in {sorted({int(n) for n in inner.ravel()})} windows"
     )
-kit.figure(drawn, "l07_overlap")
+kit.figure(
+    drawn,
+    "l07_overlap",
+    "How many windows lie over each pixel, as colours. K = 3: a grid in which pixels "
+    "with 1, 2 and 4 windows take turns. K = 4: 4 windows over every pixel inside, "
+    "fewer along the border.",
+)
 
 # %% [markdown]
 # ## Your turn

@@ -147,7 +147,14 @@ right.plot(heights)
 right.axhline(top, color="#555555", linewidth=1)
 right.annotate("closed form", (20, top), (0, 3), textcoords="offset points")
 right.set(xlabel="EM step", title="log p never falls", ylim=(heights[1], top + 3))
-kit.figure(drawn, "l09_elbo")
+kit.figure(
+    drawn,
+    "l09_elbo",
+    "Left: the bound by the mean of q, three hills with one middle. The one with the "
+    "variance of the posterior touches the line log p(x); the two with another "
+    "variance stay below. Right: log p by EM step rises steeply, then flattens onto "
+    "the line of the closed form.",
+)
 
 # %% [markdown]
 # ## What a VAE is among these

@@ -113,7 +113,14 @@ for values, colour in zip(shifted.values(), ("#4477AA", "#EE6677")):
     right.hist(values[:, 0], wide, alpha=0.6, color=colour)
 right.axvline(truth[0], color="#333333", linewidth=1)
 right.set(title="The same, of f + 10", yticks=[])
-kit.figure(drawn, "l10_estimators")
+kit.figure(
+    drawn,
+    "l10_estimators",
+    "Histograms of the gradient by mu, around a line at the truth. Left: the pathwise "
+    "estimates are a narrow peak, those of the score function are several times as "
+    "wide. Right, with 10 added to f: the peak is as narrow as before, the other so "
+    "wide that it is almost flat.",
+)
 
 # %% [markdown]
 # Both histograms have their mean at the line: both estimators are right. But one needs

@@ -128,7 +128,14 @@ axes.annotate(
 axes.set(yticks=range(3), yticklabels=list(found), ylim=(2.5, -0.9), xlim=(0, 40))
 axes.set(xlabel="nats per test image", title="−ELBO = recon + KL, by what was averaged")
 axes.legend(loc="lower right")
-kit.figure(drawn, "l11_scales")
+kit.figure(
+    drawn,
+    "l11_scales",
+    "Bars of recon and KL in nats per test image, and a line at what is reached "
+    "without a code. Both sums: the bar ends before the line. Mean over pixels: no "
+    "KL, and the bar ends at the line. Mean over latents: less recon, but so much KL "
+    "that the bar ends far beyond.",
+)
 
 # %% [markdown]
 # ## When the code is rightly not used
@@ -137,7 +144,8 @@ kit.figure(drawn, "l11_scales")
 # not be a fault. Take points in the plane, and a decoder with a mean for each coordinate
 # and a learned variance for each. If the coordinates are independent, the decoder can say
 # all there is without a code. If they are correlated, one number has to be told: where
-# along the long axis. Never two (the question is deepul's, homework 2).
+# along the long axis. Never two (the question is from the homework on VAEs of
+# CS294-158).
 #
 # Here the truth is known: no $-\mathrm{ELBO}$ can be below the entropy of the points.
 
@@ -191,7 +199,12 @@ for (name, covariance), axes in zip(clouds.items(), panels):
     axes.plot(np.arange(len(history)) * 30, history, label=["larger", "smaller"])
     axes.set(xlabel="step", title=f"KL, {name} coordinates", ylim=(-0.05, 2))
 panels[0].legend(title="of two latents")
-kit.figure(drawn, "l11_collapse")
+kit.figure(
+    drawn,
+    "l11_collapse",
+    "KL of two latents by training step. Independent coordinates: both fall to 0. "
+    "Correlated coordinates: one falls to 0 at once, the other rises to about 1.4.",
+)
 
 # %% [markdown]
 # In both the bound is tight to within a few hundredths of a nat: nothing was to be gained
@@ -240,7 +253,13 @@ for shift, book in ((-0.2, good), (0.2, warm)):
     kls = sorted(book["kl_per_latent"], reverse=True)
     right.bar(np.arange(10) + shift, kls, 0.4)
 right.set(xlabel="latent, by its KL", title="KL of each, at the end", xticks=[])
-kit.figure(drawn, "l11_warmup")
+kit.figure(
+    drawn,
+    "l11_warmup",
+    "Left: KL on validation images by epoch. From the start: it rises, to above 4. "
+    "With warm-up: it falls from 14 to about 5. Right: KL of each of ten latents at "
+    "the end. Two are close to 0 without warm-up, none with it.",
+)
 
 # %% [markdown]
 # Without warm-up the KL *rises* through training: the code is used more, not less, as the
@@ -263,7 +282,13 @@ left.legend(
 left.set(title="Mean codes, two latents", xlabel="latent 1", ylabel="latent 2")
 kit.tiles(right, model.sample(30, mv.Noise(seed=110)), columns=6)
 right.set_title("Decoded draws, ten latents")
-kit.figure(drawn, "l11_codes")
+kit.figure(
+    drawn,
+    "l11_codes",
+    "Left: mean codes of the training digits in two latents, in ten colours: clouds "
+    "side by side around 0. Right: thirty decoded draws of the prior; most resemble "
+    "digits.",
+)
 
 # %% [markdown]
 # Compare with lesson 6: these codes were asked to lie where the prior does, around 0 and
@@ -303,4 +328,4 @@ kit.page(step_page(recording), "l11_step")
 #   *CoNLL*, section 3.1.
 # - X. Chen, D. P. Kingma et al. (2017). Variational lossy autoencoder. *ICLR*.
 # - Y. Burda, R. Grosse, R. Salakhutdinov (2016). Importance weighted autoencoders. *ICLR*.
-# - Berkeley, *Deep Unsupervised Learning* (CS294-158), homework 2.
+# - UC Berkeley, CS294-158 *Deep Unsupervised Learning*, homework on VAEs.

@@ -84,7 +84,14 @@ for axes, kernel in zip(panels, (double_strided, double_in_runs)):
         )
     axes.set(title=kernel.__name__, xticks=[], yticks=[])
     assert np.array_equal(out, 2 * x)
-kit.figure(drawn, "l13_owners")
+kit.figure(
+    drawn,
+    "l13_owners",
+    "48 elements in rows of 16; the colour is the thread that writes, the number its "
+    "step. double_strided: the colour changes from element to element, and each row "
+    "is one step. double_in_runs: three neighbours have one colour, in steps 0, 1 and "
+    "2.",
+)
 
 # %% [markdown]
 # 48 elements, in rows of 16; colour is the thread, the number says in which of its steps

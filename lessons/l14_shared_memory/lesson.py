@@ -73,7 +73,13 @@ for (epoch, cell), accesses in seen.items():
         axes.plot(cell, epoch, "o", color="#EE6677", markersize=6)
 axes.set(xlim=(-0.6, 7.6), ylim=(4.6, -0.6), xlabel="cell of shared memory")
 axes.set(yticks=range(5), ylabel="barriers passed", title="Eight numbers, three steps")
-kit.figure(drawn, "l14_tree")
+kit.figure(
+    drawn,
+    "l14_tree",
+    "Eight cells of shared memory, from top to bottom by barriers passed. All eight "
+    "threads write, then four, then two, then one, each its own cell; the cells of "
+    "the other half are only read. At the end cell 0 is read.",
+)
 
 # %% [markdown]
 # All threads of a block must reach a barrier, and the same one. If it stands in a branch

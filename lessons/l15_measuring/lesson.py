@@ -131,7 +131,14 @@ axes.annotate(
 axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s")
 axes.set_title("The roofline of this machine, just now")
 axes.legend(loc="lower right")
-kit.figure(drawn, "l15_roofline")
+kit.figure(
+    drawn,
+    "l15_roofline",
+    "GFLOP/s by operations a byte, both logarithmic: a slope, then a flat line, with "
+    "the matrix product on it. One loss computed in three ways, with as many "
+    "operations a byte: array expressions and the first compiled loop are far below "
+    "the line, the loop with polynomials is close to it.",
+)
 
 # %% [markdown]
 # The slope is memory, the flat part is arithmetic; nothing can stand above the line. A

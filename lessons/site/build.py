@@ -3,8 +3,8 @@
     python lessons/site/build.py [FOLDER]     FOLDER/html/index.html; lessons/out/site
 
 Into FOLDER/source go the lessons as notebooks, the texts of this folder and of the
-project, an API page a module, and tables. FOLDER/made holds what takes long to compute
-(the museum); it is made once: remove the folder to have it made again.
+project, an API page a module, tables, and pages that the program writes. All of it is
+made anew; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -33,9 +33,18 @@ COPIED = {
     "applications.md": ROOT / "benchmarks/APPLICATIONS.md",
 }
 NOTEBOOK = {
-    "kernelspec": {"name": "python3", "display_name": "Python"},
+    "kernelspec": {"name": "lessons", "display_name": "Python"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
+KERNEL = {
+    "argv": [
+        *(sys.executable, "-m", "ipykernel_launcher"),
+        *("-f", "{connection_file}", "--log-level=ERROR"),
+    ],
+    "display_name": "Python",
+    "language": "python",
+}
+"""Lessons run in this very Python, whatever kernels the user has installed."""
 STEPS = {
     "step-vae": ("a VAE", ("--model", "vae")),
     "step-betavae": ("a beta-VAE, β = 4", ("--model", "betavae")),
@@ -46,36 +55,47 @@ STEPS = {
 
 def main(folder: Path) -> int:
     """Gather and build; returns Sphinx's exit code."""
-    source, made = folder / "source", folder / "made"
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.rmtree(folder / "html", ignore_errors=True)
+    source, html = folder / "source", folder / "html"
+    for made_anew in (source, html):
+        shutil.rmtree(made_anew, ignore_errors=True)
+    gather(source)
+    built = write(source, html, folder / "cache")
+    for page in source.glob("*.html"):  # written by lessons, beside their notebooks
+        shutil.copy(page, html)
+    if not built:
+        print(f"the site: {html / 'index.html'}")
+    return built
+
+
+def gather(source: Path) -> None:
+    """Put every page into `source`, as notebook, Markdown or ready page."""
     (source / "pages").mkdir(parents=True)
-    made.mkdir(exist_ok=True)
-    names = list(lessons(source))
+    names = "\n".join(lessons(source))
     for name, path in COPIED.items():
         text = inside(path.read_text(encoding="utf-8"), path.parent, source)
         (source / name).write_text(text, encoding="utf-8")
-    index = (HERE / "index.md").read_text(encoding="utf-8")
-    (source / "index.md").write_text(
-        index.replace("{lessons}", "\n".join(names)), encoding="utf-8"
-    )
+    index = (HERE / "index.md").read_text(encoding="utf-8").replace("{lessons}", names)
+    (source / "index.md").write_text(index, encoding="utf-8")
     api(source / "api")
-    (source / "museum.md").write_text(museum(made), encoding="utf-8")
+    (source / "museum.md").write_text(museum(), encoding="utf-8")
     (source / "gallery.md").write_text(gallery(source / "pages"), encoding="utf-8")
-    environment = dict(os.environ, OPENBLAS_NUM_THREADS="1")
+
+
+def write(source: Path, html: Path, cache: Path) -> int:
+    """Execute the notebooks and write the pages; returns Sphinx's exit code."""
+    kernel = cache / "kernels/lessons/kernel.json"
+    kernel.parent.mkdir(parents=True, exist_ok=True)
+    kernel.write_text(json.dumps(KERNEL), encoding="utf-8")
+    environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", JUPYTER_PATH=str(cache))
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT), str(ROOT / "kernels"), *(p for p in sys.path if p)]
     )
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E"]
     command += os.environ.get("SPHINXOPTS", "").split()
-    command += ["-c", str(HERE), "-d", str(folder / "doctrees")]
+    command += ["-c", str(HERE), "-d", str(cache / "doctrees")]
     command += ["-D", f"html_extra_path={source / 'pages'}"]
-    built = subprocess.run(
-        [*command, str(source), str(folder / "html")], env=environment, cwd=ROOT
-    )
-    if not built.returncode:
-        print(f"the site: {folder / 'html' / 'index.html'}")
-    return built.returncode
+    done = subprocess.run([*command, str(source), str(html)], env=environment, cwd=ROOT)
+    return done.returncode
 
 
 def lessons(source: Path) -> Iterable[str]:
@@ -93,7 +113,7 @@ def inside(text: str, home: Path, source: Path) -> str:
     """Bring a page's pictures with it; a link to a file that is no page is words."""
 
     def brought(found: re.Match[str]) -> str:
-        mark, words, target = found[1], found[2], found[3]
+        mark, words, target = found[1], " ".join(found[2].split()), found[3]
         if re.match(r"https?:|#", target):
             return found[0]
         if target.lower() in COPIED:  # a page of the site
@@ -150,11 +170,8 @@ def ops() -> str:
     return "\n".join(lines)
 
 
-def museum(made: Path) -> str:
+def museum() -> str:
     """Return the page of classic mistakes, as a table."""
-    kept = made / "museum.json"
-    if not kept.exists():
-        kept.write_bytes(minivae("museum", "--json"))
     rows = [
         "# The museum of mistakes",
         "",
@@ -165,7 +182,7 @@ def museum(made: Path) -> str:
         "| the mistake | reports | truth | caught by |",
         "| --- | --: | --: | --- |",
     ]
-    for claim in json.loads(kept.read_text(encoding="utf-8")):
+    for claim in json.loads(minivae("museum", "--json")):
         checks = claim["claim"].partition("caught by ")[2].replace("_", " ")
         cells = [claim["formula"], f"{claim['measured']:.4g}", f"{claim['exact']:.4g}"]
         rows.append("| " + " | ".join([*cells, checks]).replace("|z", "z") + " |")
