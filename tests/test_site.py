@@ -223,6 +223,9 @@ def test_lessons_have_their_outputs(site: Path) -> None:
         text = (site / f"{lesson.parent.name}.html").read_text("utf-8")
         assert "<img" in text, f"{lesson} shows no figure"
         assert "<math" in text or lesson.parent.name > "l13", f"{lesson} has no formula"
+        assert not re.search(r"&lt;\S+ at 0x", text), f"{lesson} prints an object"
+        for page in re.findall(r'kit\.page\(.*"(\w+)"\)', lesson.read_text("utf-8")):
+            assert f'href="{page}.html"' in text, f"{lesson} hides its page"
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ left.axhline(log_p, color="#555555", linewidth=1)
 left.annotate("log p(x)", (4, log_p), (0, 3), textcoords="offset points")
 left.set(xlabel="mean of q", title="The bound, by q", xlim=(-1, 5.2))
 left.set_ylim(log_p - 6, log_p + 0.8)
-left.legend(loc="center right")
+_ = left.legend(loc="center right")
 
 # %% [markdown]
 # ## Two kinds of steps
