@@ -1,8 +1,8 @@
 """The machine: all threads of a launch, side by side in NumPy arrays.
 
-A register is an array with one element a thread. Threads that stand at the same
-instruction are a group and execute it together; of several groups the one at the lowest
-instruction goes first, so that threads which took different branches meet again. At a
+A register is an array with one element a thread, and so is `pc`: the instruction that
+each thread stands at. Threads that stand at the same one execute it together; those at
+the lowest go first, so that threads which took different branches meet again. At a
 barrier threads wait until all that it names are there.
 """
 
@@ -23,7 +23,7 @@ from minivae_kernels.ptx.opcodes import ANY, DTYPES, enter, look_up
 from minivae_kernels.ptx.parse import BLOCK, SIZES, SPACES, WARP, Kernel, number
 
 LANES = 32  # of a warp
-Groups = dict[int, Lanes]  # the next instruction -> the threads that stand there
+WAITS, GONE = 1 << 40, 1 << 41  # added to the pc of a thread that waits; pc of no more
 
 NUMBERS, WHOLE = f"{ANY} b8 u8 s8 f16", 0xFFFFFFFF  # types, and a warp
 UPDATES: dict[str, Any] = {"add": np.add, "min": np.minimum, "max": np.maximum}
@@ -31,12 +31,6 @@ UPDATES |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
 UPDATES |= {"exch": lambda old, b: b, "cas": lambda old, a, b: b if old == a else old}
 MODIFIERS = "volatile relaxed acquire release acq_rel weak cta gpu sys "
 MODIFIERS += f"nc ca cg cs lu cv wb wt v2 v4 {' '.join((*SPACES, *UPDATES))}"
-
-
-def merge(groups: Groups, pc: int, lanes: Lanes) -> None:
-    """Add threads to the group that stands at an instruction."""
-    if len(lanes):
-        groups[pc] = np.sort(np.concatenate([lanes, groups.get(pc, lanes[:0])]))
 
 
 class Request(NamedTuple):
@@ -80,33 +74,31 @@ class Machine:
         known |= dict.fromkeys((*self.kernel.registers, "%clock", "_"), 0)
         self.registers = {k: np.full(prod(extents), v, "u8") for k, v in known.items()}
         self.action = cache(self.bind)
-        self.ready, self.waiting = Groups({0: self.everyone}), Groups()
-        self.live, self.steps = self.everyone >= 0, 0 * self.everyone
+        self.pc, self.steps = 0 * self.everyone, 0 * self.everyone
 
     def phases(self) -> Iterator[None]:
         """Run; stop at each barrier that threads pass."""
-        code, ready = self.kernel.body, self.ready
-        while ready:
-            start = pc = min(ready)
-            lanes, meeting = ready.pop(pc), min(ready, default=len(code))
-            there = lanes
+        code = self.kernel.body
+        while (pc := int(self.pc.min())) < len(code):
+            there = lanes = np.flatnonzero(self.pc == pc)
+            start, meeting = pc, self.pc.min(where=self.pc > pc, initial=len(code))
             with np.errstate(all="ignore"):
                 while there is lanes and pc < meeting:
                     there = self.action(pc)(lanes)
                     pc += 1
+            self.pc[there] = pc
             self.steps[lanes] += pc - start
             if self.steps[lanes[0]] > self.limit:
                 says = f"no end after {self.limit} instructions: does a loop end?"
                 raise errors.PtxError(f"{self.where(pc - 1, lanes[0])}: {says}")
-            merge(ready, pc, there)
             if code[pc - 1].parts[0] in ("bar", "barrier"):
                 yield
-        if self.waiting:  # for others that never come
-            pc, lanes = min(self.waiting.items())
-            mates = self.teams[BLOCK] == self.teams[BLOCK, lanes[0]]
-            here, gone = mates[lanes].sum(), (mates & ~self.live).sum()
+        if pc < GONE:  # but waits for others that never come
+            lane, block = self.pc.argmin(), self.teams[BLOCK]
+            mates = self.pc[block == block[lane]]
+            here, gone = (mates == pc).sum(), (mates == GONE).sum()
             says = f"{here} of {self.size} threads of the block wait, {gone} are gone"
-            raise errors.DivergentBarrierError(f"{self.where(pc, lanes[0])}: {says}")
+            raise errors.DivergentBarrierError(f"{self.where(pc - WAITS, lane)}: {says}")
 
     def at(self, lanes: Lanes) -> Any:
         """Return the index of threads in a register."""
@@ -215,26 +207,26 @@ class Machine:
 
     def branch(self, pc: int, lanes: Lanes, goal: int) -> None:
         """Go on at a label."""
-        merge(self.ready, goal, lanes)
+        self.pc[lanes] = goal
 
     def leave(self, pc: int, lanes: Lanes) -> None:
         """End. Others that wait for these threads look again: a device forgives it."""
-        self.live[lanes] = False
-        while self.waiting and not self.detect:
-            merge(self.ready, *self.waiting.popitem())
+        self.pc[lanes] = GONE
+        if not self.detect:
+            self.pc[self.pc < GONE] %= WAITS
 
     def meet(self, pc: int, lanes: Lanes, mask: Callable[[Any], Any]) -> Lanes:
         """Return those threads for which all others are there; the others wait."""
-        lanes = np.union1d(lanes, self.waiting.pop(pc, lanes))
-        absent = self.live | self.detect
+        self.pc[lanes] = pc + WAITS
+        lanes = np.flatnonzero(self.pc == pc + WAITS)
+        absent = (self.pc < GONE) | self.detect
         absent[lanes] = False
         if self.kernel.body[pc].parts in (["bar", "sync"], ["barrier", "sync"]):
             block = self.teams[BLOCK]
             here = np.bincount(block, absent)[block[lanes]] == 0
         else:
             here = self.bits(self.everyone[absent], lanes) & mask(self.at(lanes)) == 0
-        merge(self.waiting, pc, lanes[~here])
-        merge(self.ready, pc + 1, lanes[here])
+        self.pc[lanes[here]] = pc + 1
         return lanes[here]
 
     def bits(self, who: Lanes, lanes: Lanes) -> Any:
