@@ -96,8 +96,7 @@ def launched(f: Kernel, shapes: Any, args: Args, options: Any) -> Machine:
             raise PtxError(f"{f.name}: {name} has {v.size} bytes, got {arg!r:.60}")
         variables.append(replace(v, content=word.tobytes(), copies=ALL))
     variables += [replace(v, size=v.size or shared_bytes) for v in f.variables]
-    for v in variables:
-        machine.registers[v.name] = machine.memory.add(v).astype(np.uint64)
+    machine.registers |= {v.name: machine.memory.add(v).view("u8") for v in variables}
     kinds = [step.parts[-1] for step in f.body if step.parts[0] in ("ld", "st")]
     machine.memory.allocate(min(4, *(SIZES.get(kind, 4) for kind in kinds), 4))
     return machine

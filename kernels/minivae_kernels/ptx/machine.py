@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from minivae_kernels.ptx import errors
 from minivae_kernels.ptx.memory import Lanes, Memory
-from minivae_kernels.ptx.opcodes import ANY, DTYPES, enter, look_up
-from minivae_kernels.ptx.parse import BLOCK, SIZES, SPACES, WARP, Kernel, number
+from minivae_kernels.ptx.opcodes import DTYPES, enter, look_up
+from minivae_kernels.ptx.parse import BLOCK, SIZES, SPACES, WARP, Kernel, Step, number
 
 LANES = 32  # of a warp
-WAITS, GONE = 1 << 40, 1 << 41  # added to the pc of a thread that waits; pc of no more
-
-NUMBERS, WHOLE = f"{ANY} b8 u8 s8 f16", 0xFFFFFFFF  # types, and a warp
+WAITS, GONE = 1 << 40, 1 << 41  # added to the pc of a thread that waits; the last pc
+NUMBERS, WHOLE = " ".join(SIZES), 0xFFFFFFFF  # types, and a warp
 UPDATES: dict[str, Any] = {"add": np.add, "min": np.minimum, "max": np.maximum}
 UPDATES |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
 UPDATES |= {"exch": lambda old, b: b, "cas": lambda old, a, b: b if old == a else old}
@@ -93,25 +92,21 @@ class Machine:
                 raise errors.PtxError(f"{self.where(pc - 1, lanes[0])}: {says}")
             if code[pc - 1].parts[0] in ("bar", "barrier"):
                 yield
-        if pc < GONE:  # but waits for others that never come
-            lane, block = self.pc.argmin(), self.teams[BLOCK]
-            mates = self.pc[block == block[lane]]
+        if pc < GONE:  # some wait for others that never come
+            who, block = int(self.pc.argmin()), self.teams[BLOCK]
+            mates = self.pc[block == block[who]]
             here, gone = (mates == pc).sum(), (mates == GONE).sum()
             says = f"{here} of {self.size} threads of the block wait, {gone} are gone"
-            raise errors.DivergentBarrierError(f"{self.where(pc - WAITS, lane)}: {says}")
+            raise errors.DivergentBarrierError(f"{self.where(pc - WAITS, who)}: {says}")
 
     def at(self, lanes: Lanes) -> Any:
         """Return the index of threads in a register."""
         return slice(None) if len(lanes) == len(self.everyone) else lanes
 
-    def spot(self, lane: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the block of a thread and its place there, as (x, y, z)."""
-        z_to_x = [int(place[lane]) for place in self.places]
-        return tuple(z_to_x[2::-1]), tuple(z_to_x[:2:-1])
-
     def where(self, pc: int, lane: int) -> str:
         """Return what a thread executes and where, in words."""
-        step, (block, thread) = self.kernel.body[pc], self.spot(lane)
+        step, z_to_x = self.kernel.body[pc], [int(place[lane]) for place in self.places]
+        block, thread = tuple(z_to_x[2::-1]), tuple(z_to_x[:2:-1])
         who = f"{self.kernel.name} {step.line}".strip()
         return f"{who}, block {block}, thread {thread}: `{step.text}`"
 
@@ -125,9 +120,8 @@ class Machine:
             first = step.width * (len(kinds) > 0)  # where the results go
             into, out = step.operands[:first], step.operands[first:]
             if row.method:
-                kinds = [*kinds, *kinds[-1:] * len(into)][: len(into)]
-                wanted = [*wanted, *wanted[-1:] * len(out)][: len(out)]
-                function = partial(row.function, self, pc)
+                kinds, wanted = kinds[: len(into)], wanted[: len(out)]
+                function = partial(row.function, self, step)
             if "{" in step.text and step.parts[0] == "mov":  # a register and its parts
                 bits = 8 * SIZES[kinds[0]]
                 kinds, wanted = ([f"b{bits // len(s)}"] * len(s) for s in (into, out))
@@ -146,7 +140,7 @@ class Machine:
                 taken = guard(self.at(lanes))
                 here, rest = lanes[taken], lanes[~taken]
             if "sync" in parting and len(here):
-                here = self.meet(pc, here, gets[-1])
+                here = self.meet(step, here, gets[-1])
             if len(here):
                 at = self.at(here)
                 results = function(here, *[get(at) for get in gets]) or ()
@@ -156,8 +150,9 @@ class Machine:
 
         return act
 
-    def view(self, name: str, dtype: Any) -> Any:
+    def view(self, name: str, kind: str) -> Any:
         """Return a register, which has 64 bits, or its lower part, in a type."""
+        dtype = DTYPES[kind]
         return self.registers[name].view(dtype)[:: 8 // dtype.itemsize]
 
     def source(self, text: str, kind: str) -> Callable[[Any], Any]:
@@ -166,91 +161,104 @@ class Machine:
             value = np.array([number(text) % 2**64], np.uint64).view(DTYPES[kind])[0]
             return lambda at: value
         name, _, offset = text.lstrip("!").partition("+")
-        values = self.view(name, DTYPES[kind])
+        values = self.view(name, kind)
         if offset:
             return lambda at: values[at] + int(offset)
         return (lambda at: ~values[at]) if text[0] == "!" else values.__getitem__
 
     def target(self, text: str, kind: str) -> Callable[[Any, Any], None]:
         """Return a function that stores numbers in a register, with their sign."""
-        dtype = DTYPES[kind]
-        whole = np.dtype(f"{dtype.kind}8") if dtype.kind in "iu" else dtype
+        whole = f"{kind[0]}64" if kind[0] in "bsu" else kind
         return self.view(text, whole).__setitem__
 
     # Memory
 
-    def access(self, pc: int, lanes: Lanes, where: Any, *values: Any) -> Any:
+    def access(self, step: Step, lanes: Lanes, where: Any, *values: Any) -> Any:
         """Load, store, or update: `atom` returns what was there before, `red` not."""
-        step = self.kernel.body[pc]
-        name, *flags, kind = step.parts
-        does = {"ld": "reads", "st": "writes"}.get(name, "updates")
-        width = len(values) if does == "writes" else step.width
-        space = next((flag for flag in flags if flag in SPACES), "")
-        vectors = self.memory.arena.view(DTYPES[kind]).reshape(-1, width)
-        access = self.memory.touch(does, SIZES[kind] * width, pc, space, where, lanes)
-        if does == "writes":
+        width = len(values) if step.parts[0] == "st" else step.width
+        dtype = DTYPES[step.parts[-1]]
+        vectors = self.memory.arena.view(dtype).reshape(-1, width)
+        access = self.memory.touch(step, dtype.itemsize * width, where, lanes)
+        if access.kind == "writes":
             for k, value in enumerate(values):
                 vectors[access.cells, k] = value
         found = vectors.take(access.cells, 0)
-        if does == "updates":
-            change = next(UPDATES[flag] for flag in flags if flag in UPDATES)
+        if access.kind == "updates":
+            change = next(UPDATES[flag] for flag in step.parts if flag in UPDATES)
             each = zip(*np.broadcast_arrays(access.cells, *values), strict=True)
             for k, (cell, *given) in enumerate(each):  # one thread after the other
                 found[k] = vectors[cell]
                 vectors[cell] = change(vectors[cell], *given)
         if self.requests is not None:
             places = self.memory.named(access)
-            self.requests.append(Request(step.line, does, lanes, places, found))
+            self.requests.append(Request(step.line, access.kind, lanes, places, found))
         return list(found.T)
+
+    enter("TTTT>ATT", NUMBERS, {"ld": access, "atom": access}, MODIFIERS, True)
+    enter(">ATTTT", NUMBERS, {"st": access, "red": access}, MODIFIERS, True)
 
     # Threads that go elsewhere, or wait for others
 
-    def branch(self, pc: int, lanes: Lanes, goal: int) -> None:
+    def branch(self, step: Step, lanes: Lanes, goal: int) -> None:
         """Go on at a label."""
         self.pc[lanes] = goal
 
-    def leave(self, pc: int, lanes: Lanes) -> None:
+    enter(">U", "bra uni", {"bra": branch}, "", True)
+
+    def leave(self, step: Step, lanes: Lanes) -> None:
         """End. Others that wait for these threads look again: a device forgives it."""
         self.pc[lanes] = GONE
         if not self.detect:
             self.pc[self.pc < GONE] %= WAITS
 
-    def meet(self, pc: int, lanes: Lanes, mask: Callable[[Any], Any]) -> Lanes:
+    enter(">", "ret exit uni", {"ret": leave, "exit": leave}, "", True)
+
+    def meet(self, step: Step, lanes: Lanes, mask: Callable[[Any], Any]) -> Lanes:
         """Return those threads for which all others are there; the others wait."""
-        self.pc[lanes] = pc + WAITS
-        lanes = np.flatnonzero(self.pc == pc + WAITS)
+        self.pc[lanes] = step.number + WAITS
+        lanes = np.flatnonzero(self.pc == step.number + WAITS)
         absent = (self.pc < GONE) | self.detect
         absent[lanes] = False
-        if self.kernel.body[pc].parts in (["bar", "sync"], ["barrier", "sync"]):
+        if step.parts in (["bar", "sync"], ["barrier", "sync"]):
             block = self.teams[BLOCK]
             here = np.bincount(block, absent)[block[lanes]] == 0
         else:
             here = self.bits(self.everyone[absent], lanes) & mask(self.at(lanes)) == 0
-        self.pc[lanes[here]] = pc + 1
+        self.pc[lanes[here]] = step.number + 1
         return lanes[here]
 
     def bits(self, who: Lanes, lanes: Lanes) -> Any:
         """Return who is in the warps of some threads, as 32 bits for each of these."""
-        warp, last = self.teams[WARP], self.teams[WARP, -1]
-        bits = np.bincount(warp[who], 2.0 ** self.lane[who], last + 1)
+        warp = self.teams[WARP]
+        bits = np.bincount(warp[who], 2.0 ** self.lane[who], warp[-1] + 1)
         return bits[warp[lanes]].astype(np.uint32)
 
-    def barrier(self, pc: int, lanes: Lanes, mask: Any) -> None:
+    def barrier(self, step: Step, lanes: Lanes, mask: Any) -> None:
         """`bar.sync 0` parts what is before and after in the block, or in the warp."""
-        self.memory.clocks[int("warp" in self.kernel.body[pc].parts), lanes] += 1
+        self.memory.clocks[int("warp" in step.parts), lanes] += 1
 
-    def vote(self, pc: int, lanes: Lanes, own: Any = True, mask: Any = WHOLE) -> Any:
+    enter(">U", "sync", {"bar": barrier, "barrier": barrier}, "warp", True)
+
+    def fence(self, step: Step, lanes: Lanes) -> None:
+        """Do nothing: it orders what a thread does, and parts no two threads."""
+
+    enter(">", "cta gl gpu sys", {"membar": fence, "fence.acq_rel": fence}, "", True)
+
+    def vote(self, step: Step, lanes: Lanes, own: Any = True, mask: Any = WHOLE) -> Any:
         """Return what the threads of the warp say that the last operand names."""
         yes = self.bits(lanes[np.broadcast_to(own, len(lanes))], lanes) & mask
-        there, how = self.bits(lanes, lanes) & mask, self.kernel.body[pc].parts[-2]
-        return [{"all": yes == there, "any": yes != 0}.get(how, yes)]
+        there = self.bits(lanes, lanes) & mask
+        return [{"all": yes == there, "any": yes != 0}.get(step.parts[-2], yes)]
 
-    def shuffle(self, pc: int, lanes: Lanes, *given: Any) -> tuple[Any, Any]:
+    enter("P>PU", "pred", {"vote.sync": vote}, "all any", True)
+    enter("U>PU", "b32", {"vote.sync": vote, "activemask": vote}, "ballot", True)
+
+    def shuffle(self, step: Step, lanes: Lanes, *given: Any) -> tuple[Any, Any]:
         """Return the value of another thread of the warp, and whether it is in range.
 
         The low bits of `clamp` bound the lane; bits 8 to 12 cut the warp in segments.
         """
-        mode, lane = self.kernel.body[pc].parts[2], self.lane[lanes]
+        mode, lane = step.parts[2], self.lane[lanes]
         value, by, clamp, mask = given
         segment, by = clamp >> 8 & 31, (by & 31).astype(np.int64)
         last = (lane & segment) | (clamp & ~segment & 31)
@@ -260,31 +268,19 @@ class Machine:
         goal = np.where(valid, goal, lane)
         alone = (self.bits(lanes, lanes) & mask) >> goal & 1 == 0
         if alone.any():
-            asks = self.where(pc, lanes[np.argmax(alone)])
+            asks = self.where(step.number, lanes[np.argmax(alone)])
             raise errors.DivergentBarrierError(f"{asks} asks a lane that takes no part")
         found = np.searchsorted(lanes, lanes - lane + goal)
-        taken = np.broadcast_to(value, len(lanes))[found]
+        taken = np.broadcast_to(value, len(lanes))[found, None]
         if self.requests is not None:
-            line, kind = self.kernel.body[pc].line, "takes"
             places = [("warp", "lane", number) for number in goal.tolist()]
-            self.requests.append(Request(line, kind, lanes, places, taken[:, None]))
-        return taken, valid
+            self.requests.append(Request(step.line, "takes", lanes, places, taken))
+        return taken[:, 0], valid
+
+    enter("TP>TUUU", "b32", {"shfl.sync": shuffle}, "up down bfly idx", True)
 
 
 def regroup(dtype: Any, lanes: Lanes, *parts: Any) -> Any:
     """Return the same bits in parts of another size, the lowest first."""
     columns = np.broadcast_arrays(*map(np.atleast_1d, parts))
     return list(np.stack(columns, axis=1).view(dtype).T)
-
-
-enter("T>AT", NUMBERS, {"ld": Machine.access, "atom": Machine.access}, MODIFIERS, True)
-enter(">AT", NUMBERS, {"st": Machine.access, "red": Machine.access}, MODIFIERS, True)
-enter(">U", "bra uni", {"bra": Machine.branch}, "", True)
-enter(">", "ret exit uni", {"ret": Machine.leave, "exit": Machine.leave}, "", True)
-enter(">U", "sync", {"bar": Machine.barrier, "barrier": Machine.barrier}, "warp", True)
-FENCE = dict.fromkeys(("membar", "fence.acq_rel"), lambda *_: None)
-enter(">", "cta gl gpu sys", FENCE, "", True)
-VOTE = {"vote.sync": Machine.vote, "activemask": Machine.vote}
-enter("P>PU", "pred", VOTE, "all any", True)
-enter("U>PU", "b32", VOTE, "ballot", True)
-enter("TP>TUUU", "b32", {"shfl.sync": Machine.shuffle}, "up down bfly idx", True)

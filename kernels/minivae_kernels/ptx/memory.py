@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minivae_kernels.ptx import errors
-from minivae_kernels.ptx.parse import ALL, BLOCK, SPACES, THREAD, WARP, Variable
+from minivae_kernels.ptx.parse import ALL, BLOCK, SPACES, THREAD, WARP, Step, Variable
 
 Lanes = NDArray[np.intp]  # threads, numbered through the launch, ascending
 
 KIND, PAGE, SECTOR = 1 << 30, 256, 32  # bytes
 POISON = np.uint8(0xFF)  # of what nobody has written: floats of these bytes are NaN
+DOES = {"ld": "reads", "st": "writes"}  # all else updates
 MOVES = {"reads": [0], "writes": [1], "updates": [0, 1]}  # bytes: read, written
 LOOKS = {"reads": ["writes", "updates", None], "updates": ["writes", "reads", None]}
 LOOKS["writes"] = ["writes", "reads", "updates", None, "writes"]
@@ -46,7 +47,7 @@ class Access(NamedTuple):
 
     kind: str  # "reads", "writes" or "updates"
     size: int  # bytes a thread
-    step: int  # the number of the instruction
+    step: Step
     lanes: Lanes
     cells: Any  # numbers of pieces of this size in the arena
     owner: Any  # the number of the region that it is in or past
@@ -93,14 +94,13 @@ class Memory:
         self.within = {name: spaces == name for name in SPACES} | {"": spaces != "none"}
         self.writable = np.array([v.writable for v in regions])
 
-    def touch(
-        self, kind: str, size: int, step: int, space: str, where: Any, lanes: Lanes
-    ) -> Access:
-        """Check and count what some threads do at addresses in a space, "" for any."""
-        ends = [where.min(), where.max()]
-        first, last = np.searchsorted(self.rows[0], ends, "right")
-        many = where if first < last else ends[0]  # one region is found much faster
-        found = np.searchsorted(self.rows[0], many, "right") - 1
+    def touch(self, step: Step, size: int, where: Any, lanes: Lanes) -> Access:
+        """Check and count what some threads do at addresses, to `size` bytes each."""
+        kind = DOES.get(step.parts[0], "updates")
+        space = next((part for part in step.parts if part in SPACES), "")
+        find = self.rows[0].searchsorted
+        first, last = find([where.min(), where.max()], "right")  # mostly the same
+        found = (find(where, "right") if first < last else first) - 1
         start, stride, copies, room = self.rows[:, found]
         offset = where - start - stride * self.teams[copies, lanes]
         owner, cells = np.broadcast_to(found, offset.shape), (where & KIND - 1) // size
@@ -113,9 +113,8 @@ class Memory:
         if (out := self.within["global"][owner]).any():
             self.moved[MOVES[kind]] += size * np.count_nonzero(out)
             request = self.teams[WARP, lanes[out]] << 40 | where[out] // SECTOR
-            if (steps := np.diff(request)).min(initial=0) < 0:
-                steps = np.diff(np.sort(request))
-            self.sectors += 1 + int(np.count_nonzero(steps))
+            request.sort(kind="stable")  # fast where it is in order already
+            self.sectors += 1 + int(np.count_nonzero(np.diff(request)))
         if self.detect and space != "param":
             self.look(access)
         return access
@@ -131,18 +130,17 @@ class Memory:
         first = access.cells[:, None] * access.size // self.word
         words = (first + np.arange(count)).ravel()
         now = np.repeat(access.lanes, count)
-        known = self.written.take(words).reshape(-1, count).all(1) | (kind == "writes")
+        known = self.written.take(words) | (kind == "writes")
         self.check(errors.UninitialisedError, access, ~known, "nobody has written it")
         self.written[words] = True
         for other in LOOKS[kind]:
             if other is None:
-                self.record(kind, words, now, access.step)
+                self.record(kind, words, now, access.step.number)
             elif (met := self.unordered(other, words, now)).any():
                 at = int(np.argmax(met > 0))
                 who = self.where(self.logs[other][STEP, words[at]], met[at] - 1)
-                bad = np.arange(len(access.lanes)) == at // count
                 says = f"a race, no barrier lies between this and {who}"
-                self.check(errors.RaceError, access, bad, says)
+                self.check(errors.RaceError, access, met > 0, says)
 
     def unordered(self, kind: str, words: Any, now: Lanes) -> Any:
         """Return per access a thread, from 1, that it may meet there; 0 if none."""
@@ -165,10 +163,10 @@ class Memory:
         log[TIMES, words] = self.clocks.take(now, 1)
 
     def check(self, error: Any, access: Access, bad: Any, says: str) -> None:
-        """Raise an error about the first thread that is `bad`, if any is."""
+        """Raise an error about the first thread that is `bad`, or a word of its."""
         if bad.any():
-            at = int(np.argmax(bad))
+            at = int(np.argmax(bad)) * len(access.lanes) // bad.size
             near, offset = self.regions[access.owner[at]], access.offset[at]
-            who = f"{self.where(access.step, access.lanes[at])} {access.kind}"
+            who = f"{self.where(access.step.number, access.lanes[at])} {access.kind}"
             place = f"byte {offset} of {near.space} {near.name} ({near.size} bytes)"
             raise error(f"{who} {access.size} bytes at {place}: {says}")

@@ -1,12 +1,13 @@
 """What each arithmetic instruction computes: one table, opcode -> NumPy function.
 
-    enter("W T T", "s32 u32", {"mul.wide": wide})
+    enter("W>TT", "s32 u32", {"mul.wide": wide})
 
 The signature gives the types of the results and of the operands: T the type at the end
 of the instruction, W twice as wide, D the type named before it (of `cvt`), P a
 predicate, U an unsigned 32-bit word, A an address. A function may return more bits than
 its type has: what comes after it, the same for all, rounds, clips or cuts them as the
-modifiers say. So `cvt` is the function that does nothing.
+modifiers say. So `cvt` is the function that does nothing. What is not arithmetic has
+rows in the machine, beside its methods; they take these operands or fewer.
 
 float32 results are those of the hardware, bit for bit: sums and products are formed
 with bits to spare and rounded once. float64 `fma` keeps 64 bits of its product, where
@@ -73,11 +74,8 @@ def look_up(parts: list[str], noise: int) -> tuple[Row, list[str], list[str], Fu
     results, operands = ([types[c] for c in s] for s in row.signature.split(">"))
 
     def compute(lanes: Any, *x: Any) -> list[Any]:
-        given = map(flushed, x) if "ftz" in flags else x
-        if row.error is None:
-            y = row.function(*given)
-        else:  # the true value, moved by noise times the error
-            y = row.function(*(v.astype(np.float64) for v in given))
+        y = row.function(*(map(flushed, x) if "ftz" in flags else x))
+        if row.error:  # the true value, moved by noise times the error
             y = y + noise * np.where(np.isfinite(y), row.error(np.abs(y), x[0]), 0)
         return [finished(y, DTYPES[results[0]], words)]
 
@@ -85,8 +83,8 @@ def look_up(parts: list[str], noise: int) -> tuple[Row, list[str], list[str], Fu
 
 
 def flushed(x: Any) -> Any:
-    """Return float32 values with subnormal numbers replaced by zeros of their sign."""
-    return np.where(np.abs(x) < 2.0**-126, x * 0, x)
+    """Return values with subnormal numbers replaced by zeros of their sign."""
+    return np.where(np.abs(x) < 2.0 ** (-126 if x.itemsize == 4 else -1022), x * 0, x)
 
 
 def finished(x: Any, dtype: Any, how: list[str]) -> Any:
@@ -198,18 +196,12 @@ enter("P>TT", FLOATS, {"setp.num": lambda a, b: (a == a) & (b == b)}, "ftz")
 enter("P>TT", FLOATS, {"setp.nan": lambda a, b: (a != a) | (b != b)}, "ftz")
 
 
-def gross(a: Any) -> Any:
-    """Return 1 / a in float64 to some 20 bits: of upper words, subnormals being 0."""
-    return coarse(1 / coarse(a))
-
-
 def coarse(x: Any) -> Any:
-    """Return float64 values without their lower words and subnormal numbers."""
-    high = (x.view(np.uint64) & np.uint64(0xFFFFFFFF00000000)).view(np.float64)
-    return np.where(np.abs(high) < 2.0**-1022, high * 0, high)
+    """Return float64 values without their lower words: some 20 bits are left."""
+    return (x.view(np.uint64) & np.uint64(0xFFFFFFFF00000000)).view(np.float64)
 
 
-enter("T>T", "f64", {"rcp.approx": gross}, "ftz")
+enter("T>T", "f64", {"rcp.approx": lambda a: coarse(1 / coarse(a))}, "ftz")
 
 
 # Approximations and the bounds of their errors
@@ -226,12 +218,13 @@ def one_turn(y: Any, x: Any) -> Any:
 
 
 def approximate(signature: str, true: Mapping[str, Function], error: Function) -> None:
-    """Enter instructions that may be wrong by a bound, of |y| and x."""
-    enter(signature, "f32", true, "ftz", False, error)
+    """Enter functions, to be taken in float64, and how wrong they may be by |y|, x."""
+    doubles = {name: partial(f, dtype=np.float64) for name, f in true.items()}
+    enter(signature, "f32", doubles, "ftz", False, error)
 
 
 approximate("T>T", {"rcp.approx": np.reciprocal, "sqrt.approx": np.sqrt}, relative(23))
-approximate("T>T", {"rsqrt.approx": lambda x: x**-0.5}, relative(22.9))
+approximate("T>T", {"rsqrt.approx": lambda x, dtype: dtype(x) ** -0.5}, relative(22.9))
 approximate("T>T", {"ex2.approx": np.exp2}, relative(22))
 approximate("T>T", {"tanh.approx": np.tanh}, relative(11))
 approximate("T>T", {"lg2.approx": np.log2}, lambda y, x: np.fmax(y, 1) * 2**-22)

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 from minivae_kernels.ptx.errors import PtxError
 
-SIZES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2}
-SIZES |= {f"{letter}{8 * size}": size for letter in "busf" for size in (4, 8)}
+SIZES = {f"{c}{8 * n}": n for c in "busf" for n in (1, 2, 4, 8) if (c, n) != ("f", 1)}
 """The bytes of each type of number."""
 
 ALL, BLOCK, WARP, THREAD = range(4)  # whose a variable is
@@ -44,8 +43,8 @@ RETURN = re.compile(r"(?<!\S)ret(\.uni)?\s*$")
 Scope = ChainMap[str, str]  # name -> what it stands for; "" -> the ending of new names
 
 
-class Instruction(NamedTuple):
-    """One instruction: what to do, to what, for which threads, from which line."""
+class Step(NamedTuple):
+    """An instruction in its place: what to do, to what, for which threads."""
 
     parts: list[str]  # the opcode, its modifiers and type: ["ld", "global", "f32"]
     operands: list[str]
@@ -53,6 +52,7 @@ class Instruction(NamedTuple):
     guard: str  # the predicate that says who takes part, such as "!%p1"
     line: str  # "file.cu:12", where the PTX says so
     text: str
+    number: int  # its index in the kernel's body
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Kernel:
     pieces: list[str] = field(default_factory=list)
     registers: set[str] = field(default_factory=set)
     variables: list[Variable] = field(default_factory=list)
-    body: list[Instruction] = field(default_factory=list)
+    body: list[Step] = field(default_factory=list)
 
 
 def variable(text: str) -> Variable:
@@ -104,7 +104,7 @@ def number(text: str) -> int:
     return int(re.sub("^0[fdFD]", "0x", text.rstrip("U")), 0)
 
 
-def instruction(names: Scope, line: str, text: str) -> Instruction:
+def instruction(number: int, names: Scope, line: str, text: str) -> Step:
     """Read an instruction; its names are replaced by what they stand for."""
     own = NAME.sub(lambda found: names.get(found[0], found[0]), text)
     if (parts := INSTRUCTION.match(own)) is None:
@@ -113,7 +113,7 @@ def instruction(names: Scope, line: str, text: str) -> Instruction:
     words = [word for word in opcode.split(".") if ":" not in word]
     first = re.split(r",(?![^{]*\})", rest)[0]
     operands, width = OPERAND.findall(rest), len(OPERAND.findall(first))
-    return Instruction(words, operands, width, guard, line, text)
+    return Step(words, operands, width, guard, line, text, number)
 
 
 def load(text: str) -> dict[str, Kernel]:
@@ -175,7 +175,7 @@ def read(f: Kernel, pieces: list[str], functions: dict[str, Kernel]) -> Kernel:
             pieces += ["}", "RETURN:", *reversed(body)]
         elif text[0] != ".":
             draft.append((scope, line, text))
-    f.body = [instruction(*each) for each in draft]
+    f.body = [instruction(k, *each) for k, each in enumerate(draft)]
     used = {*NAME.findall(str([step.operands for step in f.body]))}
     f.variables = [v for v in f.variables if v.name in used]
     return f
