@@ -144,17 +144,17 @@ def read(f: Kernel, pieces: list[str], functions: dict[str, Kernel]) -> Kernel:
     function, `ret` being a jump to its end. A function without a body stays a call,
     which fails by its name if it is reached.
     """
-    scopes, line, draft = [Scope({"": ""})], "", list[tuple[Scope, str, str]]()
+    scope, line, draft = Scope({"": ""}), "", list[tuple[Scope, str, str]]()
     pieces.reverse()
     while pieces:
         text = " ".join(pieces.pop().split())
-        scope, call, here = scopes[-1], CALL.match(text), str(len(draft))
+        call, here = CALL.match(text), str(len(draft))
         called = functions.get(call[2]) if call and call[2] not in scope else None
         inner = {"": f"{scope['']}.{here}"}
         if text == "{":
-            scopes.append(scope.new_child(inner))
+            scope = scope.new_child(inner)
         elif text == "}":
-            scopes.pop()
+            scope = scope.parents
         elif text[-1] == ":":
             scope[text[:-1]] = here
         elif text.startswith(".reg"):
@@ -170,7 +170,7 @@ def read(f: Kernel, pieces: list[str], functions: dict[str, Kernel]) -> Kernel:
             actual = re.findall(r"[\w$]+", "".join(call.groups("")[::2]))
             pairs = zip(called.params, actual, strict=True)
             names = {v.name: scope[name] for v, name in pairs} | {call[2]: call[2]}
-            scopes.append(scope.new_child(names | inner))
+            scope = scope.new_child(names | inner)
             body = [RETURN.sub("bra RETURN", piece) for piece in called.pieces]
             pieces += ["}", "RETURN:", *reversed(body)]
         elif text[0] != ".":
