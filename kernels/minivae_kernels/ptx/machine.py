@@ -79,14 +79,15 @@ class Machine:
         """Run; stop at each barrier that threads pass."""
         code = self.kernel.body
         while (pc := int(self.pc.min())) < len(code):
-            there = lanes = np.flatnonzero(self.pc == pc)
-            start, meeting = pc, self.pc.min(where=self.pc > pc, initial=len(code))
+            there = lanes = self.everyone[self.pc == pc]
+            start, ahead = pc, self.pc[self.pc > pc]
+            meeting = int(ahead.min()) if len(ahead) else len(code)
             with np.errstate(all="ignore"):
                 while there is lanes and pc < meeting:
                     there = self.action(pc)(lanes)
                     pc += 1
             self.pc[there] = pc
-            self.steps[lanes] += pc - start
+            self.steps[self.at(lanes)] += pc - start
             if self.steps[lanes[0]] > self.limit:
                 says = f"no end after {self.limit} instructions: does a loop end?"
                 raise errors.PtxError(f"{self.where(pc - 1, lanes[0])}: {says}")
@@ -100,7 +101,7 @@ class Machine:
             raise errors.DivergentBarrierError(f"{self.where(pc - WAITS, who)}: {says}")
 
     def at(self, lanes: Lanes) -> Any:
-        """Return the index of threads in a register."""
+        """Return the index of threads in a register, or in what is like one."""
         return slice(None) if len(lanes) == len(self.everyone) else lanes
 
     def where(self, pc: int, lane: int) -> str:
@@ -216,7 +217,7 @@ class Machine:
     def meet(self, step: Step, lanes: Lanes, mask: Callable[[Any], Any]) -> Lanes:
         """Return those threads for which all others are there; the others wait."""
         self.pc[lanes] = step.number + WAITS
-        lanes = np.flatnonzero(self.pc == step.number + WAITS)
+        lanes = self.everyone[self.pc == step.number + WAITS]
         absent = (self.pc < GONE) | self.detect
         absent[lanes] = False
         if step.parts in (["bar", "sync"], ["barrier", "sync"]):
