@@ -23,7 +23,7 @@ from minivae_kernels.ptx.opcodes import DTYPES, enter, look_up
 from minivae_kernels.ptx.parse import BLOCK, SIZES, SPACES, WARP, Kernel, Step, number
 
 LANES = 32  # of a warp
-WAITS, GONE = 1 << 40, 1 << 41  # added to the pc of a thread that waits; the last pc
+WAITS, GONE = 1 << 40, 1 << 41  # added to the pc of one who waits; of one who has left
 NUMBERS, WHOLE = " ".join(SIZES), 0xFFFFFFFF  # types, and a warp
 UPDATES: dict[str, Any] = {"add": np.add, "min": np.minimum, "max": np.maximum}
 UPDATES |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
