@@ -233,8 +233,47 @@ def test_an_argument_that_is_changed_is_named() -> None:
         return x
 
     judge = Judge(doubles)
-    with pytest.raises(Refusal, match="changes its argument 1"):
+    with pytest.raises(Refusal, match="changes its argument x"):
         judge.ask(judge.normal(3))
+
+
+def test_a_difference_is_told_in_the_names_of_the_function() -> None:
+    def halves(whole: float, *more: float) -> Any:
+        return whole / 2, sum(more) / 2 + 1
+
+    with pytest.raises(Refusal) as told:
+        Judge(halves).match(
+            [(3.0, 4.0, 2.0)],
+            lambda *numbers: (numbers[0] / 2, sum(numbers[1:]) / 2),
+            returns=("the half", "the rest"),
+        )
+    with_names = "with whole = 3., more[0] = 4., more[1] = 2."
+    assert str(told.value) == f"the rest is 4; expected 3\n{with_names}"
+
+
+def test_what_a_kernel_prints_names_its_thread_and_a_right_one_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (lessons()[13].folder / "solution.py").read_text("utf-8")
+    path = tmp_path / "exercise.py"
+    loud = text.replace("        out[i]", "        print(i)\n        out[i]")
+    path.write_text(loud, "utf-8")
+    commands.check("13.1", file=path)
+    said = capsys.readouterr().out
+    assert "| thread 0 of block 0: 0" in said
+    if checking.missing("ptx"):
+        assert " ok " in said
+    else:
+        assert "take the print" in said
+
+
+def test_hints_stand_apart_under_their_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands.hint("14.2", 3)
+    said = capsys.readouterr().out
+    assert [h[:3] for h in said.split("\n\n")] == ["1. ", "2. ", "3. "]
+    assert max(map(len, said.splitlines())) <= 79
 
 
 def test_reset_moves_answers_aside(

@@ -28,6 +28,7 @@ from lessons.kit.exercises import ROOT, Lesson, at, lesson, lessons
 from minivae.errors import UserError
 
 WIDTH = 79
+PRINTED = 4  # lines of what an answer prints
 TEACHERS = ("solution.py", "right.py", "wrong.py", "notes.md")  # not in a handout
 KEPT_OUT = ("__pycache__", "out", "site", *TEACHERS)
 
@@ -87,8 +88,10 @@ def _told(outcome: Outcome) -> str:
     head = f"  {outcome.label}  {outcome.name:<24} {verdict}"
     if outcome.passed:
         cases = "1 case" if outcome.cases == 1 else f"{outcome.cases} cases"
-        by = f"\n{' ' * 7} judged by {', '.join(outcome.judges)}"
-        return f"{head:<38}  {cases}{by if outcome.judges else ''}"
+        lines = [f"{head:<38}  {cases}"]
+        if outcome.judges:
+            lines.append(f"{' ' * 7}judged by {', '.join(outcome.judges)}")
+        return "\n".join(lines + _printed(outcome.printed))
     if outcome.open:
         return head
     lines = [head]
@@ -97,10 +100,17 @@ def _told(outcome: Outcome) -> str:
             paragraph, WIDTH, initial_indent=" " * 7, subsequent_indent=" " * 7
         )
     if outcome.printed:
-        first = outcome.printed.strip().splitlines()[0]
-        lines.append(f"{' ' * 7}your code printed: {first[:50]}")
+        lines += _printed(outcome.printed)
     lines.append(f"{' ' * 7}hint: python -m lessons hint {outcome.label}")
     return "\n".join(lines)
+
+
+def _printed(text: str) -> list[str]:
+    """What an answer printed, its first lines."""
+    lines = text.strip().splitlines()
+    more = ["..."] * (len(lines) > PRINTED)
+    shown = ["your code printed:", *(f"| {x[:66]}" for x in lines[:PRINTED]), *more]
+    return [f"{' ' * 7}{line}" for line in shown] if lines else []
 
 
 def hint(what: Positional[str], more: Positional[int] = 1) -> None:
@@ -114,10 +124,21 @@ def hint(what: Positional[str], more: Positional[int] = 1) -> None:
     hints = _hints(found, exercises)
     if not 1 <= more <= len(hints):
         raise UserError(f"exercise {what} has hints 1 to {len(hints)}, not {more}")
-    for text in hints[:more]:
-        print(textwrap.fill(text, WIDTH, break_long_words=False))
+    print("\n\n".join(_numbered(k + 1, text) for k, text in enumerate(hints[:more])))
     if more < len(hints):
         print(f"\nmore: python -m lessons hint {what} {more + 1}")
+
+
+def _numbered(number: int, text: str) -> str:
+    """A hint, its lines under each other behind its number."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=f"{number}. ",
+        subsequent_indent="   ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _one(what: str) -> tuple[Lesson, str]:

@@ -9,6 +9,7 @@ what it computes, so that it is named however it is written.
 from __future__ import annotations
 
 import copy
+import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -61,10 +62,11 @@ class Judge:
             raise
         except Exception as error:
             raise Refusal(f"it {stumbled(error, self.file)}") from error
-        for k, (before, after) in enumerate(zip(arguments, given, strict=True)):
+        names = arguments_of(self.answer, len(given))
+        for name, before, after in zip(names, arguments, given, strict=True):
             if not same(before, after):
                 raise Refusal(
-                    f"it changes its argument {k + 1}: the caller still needs that. "
+                    f"it changes its argument {name}: the caller still needs that. "
                     "Work on a copy, or make a new array."
                 )
         return got
@@ -75,12 +77,13 @@ class Judge:
         exact: Callable[..., Any],
         mistakes: Sequence[Mistake] = (),
         *,
+        returns: Sequence[str] = (),
         tolerance: float = TOLERANCE,
     ) -> None:
         """The answer must equal `exact`, or tuples of arrays each other, in all cases.
 
         If not, the first of `mistakes` that computes what the answer computed, in all
-        cases, is named.
+        cases, is named. `returns` says what the values of a tuple are called.
         """
         wanted = [exact(*case) for case in cases]
         got = [_like(self.ask(*case), w) for case, w in zip(cases, wanted, strict=True)]
@@ -91,7 +94,34 @@ class Judge:
         for mistake in mistakes:
             if explains(mistake, cases, got, tolerance):
                 raise Refusal(f"{seen}\n{mistake.says}" if seen else mistake.says)
-        raise Refusal(seen or _first_difference(cases, got, wanted, tolerance))
+        k, told = _first_difference(got, wanted, tolerance, returns)
+        raise Refusal(seen or told + self._inputs(cases[k]))
+
+    def _inputs(self, case: Sequence[Any]) -> str:
+        """The arguments of a case, if they are few enough to be read."""
+        arrays = [
+            np.asarray(x) for x in case if isinstance(x, (np.ndarray, float, int))
+        ]
+        if len(arrays) < len(case) or sum(x.size for x in arrays) > SHOWN:
+            return ""
+        texts = (np.array2string(x, precision=4, separator=", ") for x in arrays)
+        named = zip(arguments_of(self.answer, len(case)), texts, strict=True)
+        return "\nwith " + ", ".join(f"{n} = {' '.join(t.split())}" for n, t in named)
+
+
+def arguments_of(answer: Callable[..., Any], count: int) -> list[str]:
+    """What a function calls its first arguments; their numbers if it does not say."""
+    names: list[str] = []
+    try:
+        parameters = inspect.signature(answer).parameters.values()
+    except (TypeError, ValueError):  # it is not written in Python
+        parameters = {}.values()
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}[{k}]" for k in range(count)]
+        else:
+            names.append(parameter.name)
+    return (names + [str(k + 1) for k in range(len(names), count)])[:count]
 
 
 def stumbled(error: Exception, file: str) -> str:
@@ -202,33 +232,32 @@ def _kind(value: Any) -> str:
 
 
 def _first_difference(
-    cases: Sequence[Any], got: Sequence[Any], wanted: Sequence[Any], tolerance: float
-) -> str:
-    """Show the first case that differs: shapes, or the worst element."""
-    for case, g, w in zip(cases, got, wanted, strict=True):
+    got: Sequence[Any], wanted: Sequence[Any], tolerance: float, returns: Sequence[str]
+) -> tuple[int, str]:
+    """Find the first case that differs, and tell of shapes, or of the worst element."""
+    for k, (g, w) in enumerate(zip(got, wanted, strict=True)):
         if close(g, w, tolerance):
             continue
-        for k, (a, b) in enumerate(zip(parts(g), parts(w), strict=True)):
-            which = f" of value {k + 1}" if isinstance(w, tuple) else ""
+        arrays = zip(parts(g), parts(w), strict=True)
+        for name, (a, b) in zip(_names(w, returns), arrays, strict=True):
             if a.shape != b.shape:
-                wanted_shape = b.shape or "one number"
-                return f"the shape{which} is {a.shape}; wanted is {wanted_shape}"
+                of, wanted_shape = f" of {name}" * bool(name), b.shape or "one number"
+                return k, f"the shape{of} is {a.shape}; wanted is {wanted_shape}"
             if not _close(tolerance)(a, b):
-                return _worst(a, b, which) + _inputs(case)
+                return k, _worst(a, b, name)
     raise AssertionError("nothing differs")
 
 
-def _worst(a: Array, b: Array, which: str) -> str:
+def _names(wanted: Any, returns: Sequence[str]) -> Sequence[str]:
+    """What the values that are returned are called; nothing if there is but one."""
+    if returns or not isinstance(wanted, tuple):
+        return returns or [""]
+    return [f"value {k + 1} of {len(wanted)}" for k in range(len(wanted))]
+
+
+def _worst(a: Array, b: Array, name: str) -> str:
     distance = np.where(np.isfinite(a), np.abs(a - b), np.inf)
     i = np.unravel_index(int(np.argmax(distance)), a.shape)
+    name = name or ("element " if i else "the value")
     place = f"[{', '.join(map(str, i))}]" if i else ""
-    return f"value{which}{place} is {a[i]:.6g}; expected {b[i]:.6g}"
-
-
-def _inputs(case: Sequence[Any]) -> str:
-    """The arguments of a case, if they are few enough to be read."""
-    arrays = [np.asarray(x) for x in case if isinstance(x, (np.ndarray, float, int))]
-    if len(arrays) < len(case) or sum(x.size for x in arrays) > SHOWN:
-        return ""
-    texts = (np.array2string(x, precision=4, separator=", ") for x in arrays)
-    return f"\nwith the arguments {', '.join(' '.join(t.split()) for t in texts)}"
+    return f"{name}{place} is {a[i]:.6g}; expected {b[i]:.6g}"

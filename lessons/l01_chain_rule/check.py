@@ -51,6 +51,7 @@ def mul_rule(judge: Judge) -> None:
                 lambda g, x, y: (x, y),
             ),
         ],
+        returns=("x̄", "ȳ"),
     )
 
 
@@ -123,6 +124,7 @@ def neuron_gradient(judge: Judge) -> None:
                 lambda w, x, b, t: (*exact(w, x, b, t)[:2], exact(w, x, b, t)[0]),
             ),
         ],
+        returns=("∂L/∂w", "∂L/∂x", "∂L/∂b"),
     )
 
 

@@ -144,10 +144,20 @@ def matmul_rule(judge: Judge) -> None:
     square = [case for case in cases if case[1].shape == case[2].shape]
 
     def seen_when_square(answer: Judge) -> None:
-        answer.match(square, exact, MATMUL)
+        answer.match(
+            square,
+            exact,
+            MATMUL,
+            returns=("X̄", "W̄"),
+        )
 
     seen_when_square(judge)
-    judge.match(cases, exact, MATMUL)
+    judge.match(
+        cases,
+        exact,
+        MATMUL,
+        returns=("X̄", "W̄"),
+    )
 
 
 MATMUL = [

@@ -168,7 +168,12 @@ def adam_step(judge: Judge) -> None:
         new = w - lr * mean / (np.sqrt(square) + eps)
         return new, _running(gradients, beta1), _running(gradients**2, beta2)
 
-    judge.match(cases, exact, [Mistake(says, _variant(form)) for says, form in ADAM])
+    judge.match(
+        cases,
+        exact,
+        [Mistake(says, _variant(form)) for says, form in ADAM],
+        returns=("w", "m", "v"),
+    )
     w, g = judge.normal(4), judge.normal(4) * np.array([1e-3, 1, 1e3, 1])
     zero = np.zeros(4)
     moved = np.asarray(judge.ask(w, g, zero, zero, 1)[0]) - w

@@ -219,6 +219,7 @@ def kl_by_sampling(judge: Judge) -> None:
             ),
         ],
         tolerance=SPREADS_AGREE,
+        returns=("the mean", "the standard error"),
     )
 
 

@@ -159,6 +159,7 @@ def posterior(judge: Judge) -> None:
                 ),
             ),
         ],
+        returns=("the mean", "the covariance"),
     )
 
 
@@ -232,4 +233,5 @@ def m_step(judge: Judge) -> None:
                 lambda X, m, C: (exact(X, m, C)[0], exact(X, m, C)[1] ** 0.5),
             ),
         ],
+        returns=("W", "s2"),
     )

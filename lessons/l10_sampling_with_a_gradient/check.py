@@ -133,6 +133,7 @@ def pathwise_gradient(judge: Judge) -> None:
                 lambda *case: (parts(*case)[0] * parts(*case)[2], exact(*case)[1]),
             ),
         ],
+        returns=("the estimate by mu", "the estimate by logvar"),
     )
 
 
@@ -199,4 +200,5 @@ def score_gradient(judge: Judge) -> None:
                 lambda *case: tuple(len(case[0]) * v for v in weighted(*case)),
             ),
         ],
+        returns=("the estimate by mu", "the estimate by logvar"),
     )

@@ -14,7 +14,7 @@ def aliased(decode, z, latent, values):
     return decode(np.array(codes))
 
 
-@wrong(1, "changes its argument 2")
+@wrong(1, "changes its argument z")
 def written_into_z(decode, z, latent, values):
     pictures = []
     for value in values:

@@ -46,7 +46,7 @@ def scale_add(judge: Judge) -> None:
         got.append(out)
         wanted.append((a, x, y))
         _evenly(judge, size, grid * block)
-    Judge(lambda *case: got[_index(wanted, case)]).match(
+    Judge(lambda a, x, y: got[_index(wanted, (a, x, y))]).match(
         wanted,
         lambda a, x, y: a * x + y,
         [
@@ -55,6 +55,7 @@ def scale_add(judge: Judge) -> None:
             Mistake("y is not added.", lambda a, x, y: a * x),
             Mistake("x is not scaled.", lambda a, x, y: x + y),
         ],
+        returns=("out",),
     )
 
 
@@ -66,9 +67,10 @@ def _evenly(judge: KernelJudge, size: int, threads: int) -> None:
     """No thread may write more than its share of the elements."""
     if judge.report is None:
         return
-    writes = Counter(
-        (a.block, a.thread) for a in judge.report.accesses if a.kind == "writes"
-    )
+    written = {
+        (a.block, a.thread, a.cell) for a in judge.report.accesses if a.kind == "writes"
+    }
+    writes = Counter((block, thread) for block, thread, _ in written)
     share = -(-size // threads)
     most = max(writes.values(), default=0)
     if most > share:
@@ -103,7 +105,12 @@ def sample_and_kl(judge: Judge) -> None:
                 )
         got.append((z, kl))
         cases.append((mu, logvar, eps))
-    Judge(lambda *case: got[_index(cases, case)]).match(cases, _both, BOTH)
+    Judge(lambda mu, v, eps: got[_index(cases, (mu, v, eps))]).match(
+        cases,
+        _both,
+        BOTH,
+        returns=("z", "kl"),
+    )
 
 
 def _both(mu: Array, logvar: Array, eps: Array) -> tuple[Array, Array]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
 
 from lessons.kit import Judge, Mistake, Refusal, exercise
 from lessons.kit.kernels import KernelJudge
+from lessons.kit.races import Report
 
 Array = Any
 KERNEL = ("simulator", "ptx")
@@ -67,30 +68,56 @@ def block_sum(judge: Judge) -> None:
                 lambda x: sums(x) / THREADS,
             ),
         ],
+        returns=("out",),
     )
 
 
 def _side_by_side(judge: KernelJudge) -> None:
+    """No addition may come after many others, whoever makes them."""
     if judge.report is None:
         return
-    reads = Counter(
-        (a.block, a.thread)
-        for a in judge.report.accesses
-        if a.array.startswith("shared") and a.kind == "reads"
-    )
-    most = max(reads.values(), default=0)
-    if judge.report.number("shared", "updates"):
-        raise Refusal(
-            "All threads update one cell of shared memory, one after the other: "
-            f"{THREADS} steps. In pairs it takes {STEPS}."
-        )
-    if most >= THREADS:
-        raise Refusal(
-            f"One thread reads {most} cells of shared memory: it adds alone, while the "
-            f"others wait. In pairs, all at once, it takes {STEPS} steps."
-        )
-    if not reads:
+    shared = [a for a in judge.report.accesses if a.shared]
+    if all(a.kind == "writes" for a in shared):
         raise Refusal("Nothing is read from shared memory: where is the sum made?")
+    after, most = _in_a_row(judge.report)
+    if after <= STEPS + 1:  # one more: to bring the sum to the thread that writes it
+        return
+    if any(a.kind == "updates" for a in shared):
+        says = "All threads update one cell of shared memory, one after the other"
+    elif most >= THREADS - 1:
+        says = f"One thread takes the numbers of {most} others: it adds alone"
+    else:
+        says = "Each thread waits for the sum of the one before it"
+    raise Refusal(
+        f"{says}. That is {after} steps. In pairs, all at once, it takes {STEPS}."
+    )
+
+
+def _in_a_row(report: Report) -> tuple[int, int]:
+    """Return how many numbers are taken one after the other, and by one thread at most.
+
+    A thread takes a number where it reads what another has left in shared memory, or an
+    element of x that is not its first. It can do so when the other is done. What it has
+    taken it may read again.
+    """
+    x = report.parameters[0]
+    steps: Counter[Any] = Counter()  # of each thread, those it waited for included
+    taken: dict[Any, set[Any]] = defaultdict(set)
+    left: dict[Any, Any] = {}  # in each cell: by whom, after how many steps
+    for k, a in enumerate(report.accesses):
+        me, cell = (a.block, a.thread), (a.block, a.array, a.cell)
+        if a.array == x and not a.shared and (x, a.cell) not in taken[me]:
+            steps[me] += any(name == x for name, _ in taken[me])
+            taken[me].add((x, a.cell))
+        if not a.shared:
+            continue
+        writer, before, when = left.get(cell, (me, 0, 0))
+        if a.kind != "writes" and writer != me and (cell, when) not in taken[me]:
+            steps[me] = max(steps[me], before) + 1
+            taken[me].add((cell, when))
+        if a.kind != "reads":
+            left[cell] = me, steps[me], k
+    return max(steps.values(), default=0), max(map(len, taken.values()), default=1) - 1
 
 
 SHAPES = [
@@ -152,6 +179,7 @@ def matmul_tiled(judge: Judge) -> None:
             ),
         ],
         tolerance=1e-3,
+        returns=("C",),
     )
 
 
@@ -165,13 +193,15 @@ def _last(A: Array, B: Array) -> Array:
 
 
 def _read_once(judge: KernelJudge, most_a: int, most_b: int) -> None:
+    """Each element by one thread of a block: what a thread has read, it has."""
     if judge.report is None:
         return
     names = judge.report.parameters
     for name, most in zip(names, (most_a, most_b), strict=False):
-        reads = judge.report.number(name, "reads")
-        if reads > most:
+        reads = judge.report.accesses
+        times = len({(a.block, a.thread, a.cell) for a in reads if a.array == name})
+        if times > most:
             raise Refusal(
-                f"{name} was read {reads} times; with tiles in shared memory {most} "
+                f"{name} was read {times} times; with tiles in shared memory {most} "
                 "are enough. Each thread brings one element of a tile, and all use it."
             )

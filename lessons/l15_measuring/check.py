@@ -126,6 +126,7 @@ def bench(judge: Judge) -> None:
                 lambda *case: _spread(timed(*case)),
             ),
         ],
+        returns=("the median", "the 20th percentile", "the 80th percentile"),
     )
 
 
@@ -186,6 +187,7 @@ def floor_seconds(judge: Judge) -> None:
                 lambda f, m, p, b: (min(p, b * f / m), f / m),
             ),
         ],
+        returns=("the seconds", "the intensity"),
     )
 
 
@@ -235,4 +237,5 @@ def paired_ratio(judge: Judge) -> None:
                 lambda a, b: (a.sum() / b.sum(), *exact(a, b)[1:]),
             ),
         ],
+        returns=("the median", "the least", "the largest"),
     )
