@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from minivae_kernels.nvrtc import CompileError
 
-from lessons.kit.races import KernelFault, run
+from lessons.kit.races import KernelFault, run, sizes_that_vary
 
 cuda: Any = ModuleType("cuda")  # what a kernel names; the checker puts its own there
 float32 = np.float32
@@ -98,6 +99,56 @@ def unwritten(x, out):
     out[0] = shared[0]
 
 
+SIZE, SHAPE = 8, (2, 4)
+
+
+def two_shared_arrays(x, out):
+    first = cuda.shared.array(SIZE, float32)
+    second = cuda.shared.array(shape=SHAPE, dtype=float32)
+    first[cuda.threadIdx.x] = 0
+    second[1, 0] = cuda.threadIdx.x
+
+
+def in_a_device_function(x, out):
+    def write_all(cells):
+        cells[0] = 1
+
+    write_all(cuda.shared.array(8, float32))
+
+
+def under_no_name(x, out):
+    cuda.shared.array(8, float32)
+    cuda.shared.array(8, float32)[1] = cuda.threadIdx.x
+
+
+def twice_a_global(x, out):
+    cuda.shared.array(2 * SIZE, float32)
+
+
+def as_large_as_the_input(x, out):
+    n = x.size
+    cuda.shared.array((4, n), float32)
+
+
+def sized_in_a_branch(x, out):
+    n = 8
+    if x.size > 8:
+        n = 16
+    cuda.shared.array(shape=n, dtype=float32)
+
+
+def of_constants(x, out):
+    n = 8
+    cuda.shared.array(2 * 32, float32)
+    cuda.shared.array((n, SIZE), float32)
+    cuda.shared.array(SHAPE, float32)
+
+
+def talks(x, out):
+    if cuda.grid(1) == 9:
+        print("x is", x, "and x[9]", x[9])
+
+
 def a_slice(x, out):
     out[:] = x[:]
 
@@ -150,12 +201,53 @@ def test_atomics_do_not_race() -> None:
         (two_barriers, "is at that of line"),
         (unwritten, "shared memory is not zeroed"),
         (a_slice, "one cell at a time"),
+        (two_shared_arrays, r"race on second\[1, 0\]"),
+        (in_a_device_function, r"race on cells\[0\]"),
+        (under_no_name, r"race on the second shared array\[1\]"),
+        (twice_a_global, "size of shared memory when it compiles.*line .*2 \\* SIZE"),
+        (as_large_as_the_input, "size of shared memory when it compiles"),
+        (sized_in_a_branch, "size of shared memory when it compiles"),
         (with_warps, "cuda.shfl_sync is not known"),
     ],
 )
 def test_a_fault_is_named(kernel: Callable[..., Any], words: str) -> None:
     with pytest.raises(KernelFault, match=words):
         launched(kernel)
+
+
+def test_sizes_that_numba_takes_for_constants_pass() -> None:
+    launched(of_constants)
+
+
+@pytest.mark.needs("ptx")
+@pytest.mark.parametrize(
+    "kernel",
+    [twice_a_global, as_large_as_the_input, sized_in_a_branch, of_constants],
+    ids=lambda kernel: kernel.__name__,
+)
+def test_the_compiler_takes_the_same_sizes(
+    kernel: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minivae_kernels.numba_ptx import compile_numba
+    from numba import cuda as of_numba
+    from numba import float32 as single
+
+    monkeypatch.setitem(kernel.__globals__, "cuda", of_numba)
+    monkeypatch.setitem(kernel.__globals__, "float32", single)
+    try:
+        compile_numba(kernel, "float32[::1], float32[::1]", real="float32")
+        taken = True
+    except CompileError:
+        taken = False
+    assert taken is not bool(sizes_that_vary(kernel))
+
+
+def test_what_a_thread_prints_names_the_thread(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    launched(talks)
+    says = "x is x, an array of shape (13,) and x[9] 9.0"
+    assert capsys.readouterr().out == f"thread 1 of block 1: {says}\n"
 
 
 def test_a_race_between_blocks_is_named() -> None:

@@ -82,6 +82,7 @@ def _both(first: Outcome | None, second: Outcome) -> Outcome:
     merged = asdict(second) | {
         "judges": first.judges + second.judges,
         "cases": max(first.cases, second.cases),
+        "printed": first.printed or second.printed,
     }
     return Outcome(**merged)
 

@@ -7,6 +7,8 @@ PTX needs the extra `ptx`: it runs what the real compiler makes of the kernel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,8 @@ class Simulated(KernelJudge):
             raise Refusal(f"it {stumbled(error, self.file)}") from error
         kernel: Any = self.answer
         try:
-            kernel[grid, block](*simulated)
+            with redirect_stdout(StringIO()):  # what it prints was printed before
+                kernel[grid, block](*simulated)
         except Exception as error:
             says = stumbled(error, self.file)
             raise Refusal(f"in Numba's simulator it {says}") from error
@@ -74,6 +77,12 @@ class Interpreted(KernelJudge):
         self.cases += 1
         given = _copies(arguments)
         function = races.body_of(self.answer)
+        if "print" in function.__code__.co_names:
+            raise Refusal(
+                "The race checker and the simulator found nothing wrong. The "
+                "interpreter of PTX, which judges next, cannot print: take the print "
+                "out of the kernel."
+            )
         try:
             (kernel,) = ptx.load(_compiled(function, given)).values()
             ptx.run(kernel, grid, block, list(_words(given)))

@@ -17,6 +17,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count, product
 from types import FrameType, FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ import numpy as np
 
 Array = Any
 Index = tuple[int, ...]
+ORDINALS = ("", "first", "second", "third", "fourth")
 
 
 class KernelFault(Exception):  # noqa: N818  it is said to a learner
@@ -39,6 +41,7 @@ class Access(NamedTuple):
     epoch: int  # barriers of the block before it
     kind: str  # "reads", "writes" or "updates": all at once
     array: str
+    shared: bool  # of the block; else of the whole grid
     cell: Index
     line: int
 
@@ -80,6 +83,48 @@ def body_of(kernel: Any) -> FunctionType:
     return function
 
 
+@cache
+def sizes_that_vary(function: FunctionType) -> list[int]:
+    """The lines where a kernel makes shared memory of a size that is no constant.
+
+    What is a constant is Numba's to say: a literal, a global, a name that is bound once
+    to one of those, or a tuple of them; no arithmetic but what Python itself folds.
+    """
+    from numba.core import compiler, errors, ir
+
+    if "shared" not in function.__code__.co_names:
+        return []
+    try:
+        code: Any = compiler.run_frontend(function)  # type: ignore[no-untyped-call]
+    except errors.NumbaError:  # it says so itself, where it compiles
+        return []
+
+    def made_by(value: Any) -> Any:
+        try:
+            return code.get_definition(value)
+        except KeyError:  # bound more than once
+            return None
+
+    def is_constant(value: Any) -> bool:
+        made = made_by(value)
+        if isinstance(made, ir.Expr) and made.op == "build_tuple":
+            return all(map(is_constant, made.items))
+        return isinstance(made, (ir.Const, ir.Global, ir.FreeVar))
+
+    def is_of_shared(called: Any) -> bool:
+        owner = getattr(called, "op", "") == "getattr" and made_by(called.value)
+        return bool(owner) and getattr(owner, "attr", "") == "shared"
+
+    return [
+        call.loc.line
+        for block in code.blocks.values()
+        for call in block.find_exprs(op="call")
+        if is_of_shared(made_by(call.func))
+        for size in [*call.args, *(v for k, v in call.kws if k == "shape")][:1]
+        if not is_constant(size)
+    ]
+
+
 def _three(shape: int | Index) -> Index:
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     return (*sizes, 1, 1)[:3]
@@ -112,6 +157,15 @@ class _Launch:
                 scope[name] = _Cuda(self)
             elif called and body_of(value) not in (value, function):
                 scope[name] = self._with_our_cuda(body_of(value))
+        if "print" in function.__code__.co_names:
+            scope.setdefault("print", self.print)
+        for line in sizes_that_vary(function):
+            text = linecache.getline(function.__code__.co_filename, line).strip()
+            raise KernelFault(
+                "Numba must know the size of shared memory when it compiles: a number, "
+                "a name that is given one outside of the kernel, or a tuple of these. "
+                f"Compute it outside and write its name, at line {line}: {text}"
+            )
         return FunctionType(
             function.__code__, scope, function.__name__, function.__defaults__
         )
@@ -145,10 +199,15 @@ class _Launch:
                     f"but {thread} {says}: all threads of a block must reach it"
                 )
 
+    def print(self, *values: Any, **options: Any) -> None:
+        """Print for a thread, and say which."""
+        print(f"{self.at} of block {_text(self.at.block)}:", *values, **options)
+
     def note(self, array: _Watched, cell: Index, kind: str, line: int) -> None:
         """Note an access of the thread whose turn it is; raise if it races."""
         me, name = self.at, array.name
-        access = Access(me.block, me.index, me.epoch, kind, name, cell, line)
+        shared = array.shared
+        access = Access(me.block, me.index, me.epoch, kind, name, shared, cell, line)
         before = self.cells.setdefault((array.number, cell), [])
         for other in before:
             if _race(other, access):
@@ -244,9 +303,10 @@ class _Thread:
         """The block's shared array: the same for all its threads, by order of call."""
         self.arrays += 1
         if len(self.shared) < self.arrays:
-            name = "shared" if self.arrays == 1 else f"shared {self.arrays}"
+            nth = ORDINALS[self.arrays] if self.arrays < len(ORDINALS) else "a"
             array = np.zeros(shape, _dtype(dtype))
-            self.shared.append(_Watched(array, name, self.launch, known=False))
+            name = f"the {nth} shared array"
+            self.shared.append(_Watched(array, name, self.launch, shared=True))
         return self.shared[self.arrays - 1]
 
 
@@ -261,19 +321,27 @@ class _Watched:
     """An array whose cells are accessed one at a time, and noted."""
 
     def __init__(
-        self, array: Array, name: str, launch: _Launch, known: bool = True
+        self, array: Array, name: str, launch: _Launch, shared: bool = False
     ) -> None:
         self.array, self.name, self.launch = array, name, launch
+        self.shared = self.unnamed = shared
         self.number = next(launch.serial)
-        self.known = np.full(array.shape, known)
+        self.known = np.full(array.shape, not shared)
         self.shape, self.size, self.ndim = array.shape, array.size, array.ndim
         self.dtype = array.dtype
 
     def __len__(self) -> int:
         return len(self.array)
 
+    def __repr__(self) -> str:
+        return f"{self.name}, an array of shape {self.shape}"
+
     def cell(self, index: Any, frame: FrameType) -> Index:
         """Check an index; raises where a kernel would touch what is not its own."""
+        if self.unnamed:  # as the kernel itself calls it, if it has a name there
+            local = frame.f_locals.items()
+            self.name = next((n for n, v in local if v is self), self.name)
+            self.unnamed = False
         cell = index if isinstance(index, tuple) else (index,)
         at = f"line {frame.f_lineno}: {_line(frame)}"
         if not all(isinstance(i, (int, np.integer)) for i in cell):

@@ -38,6 +38,14 @@ def neighbours_together(a, x, y, out):
         out[i] = a * x[i] + y[i]
 
 
+@right(1)
+@cuda.jit
+def in_two_writes(a, x, y, out):
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        out[i] = a * x[i]
+        out[i] += y[i]
+
+
 @right(2)
 @cuda.jit
 def leaves_early(mu, logvar, eps, z, kl):

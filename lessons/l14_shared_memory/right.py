@@ -63,6 +63,62 @@ def steps_written_out(x, out):
         out[cuda.blockIdx.x] = shared[0] + shared[1]
 
 
+@right(1)
+@cuda.jit
+def zeros_not_added(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if t < half and shared[t + half] != 0:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@right(1)
+@cuda.jit
+def two_to_begin_with(x, out):
+    shared = cuda.shared.array(4, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    if t < 4:
+        shared[t] = 0
+        if i < x.size:
+            shared[t] = x[i]
+        if i + 4 < x.size:
+            shared[t] += x[i + 4]
+    cuda.syncthreads()
+    half = 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 7:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@right(1)
+@cuda.jit
+def pairs_by_atomics(x, out):
+    shared = cuda.shared.array(8, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = 4
+    while half > 0:
+        if t < half:
+            cuda.atomic.add(shared, t, shared[t + half])
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
 @right(2)
 @cuda.jit
 def tile_by_tile(A, B, C):
@@ -126,5 +182,27 @@ def one_shared_array(A, B, C):
         cuda.syncthreads()
         for k in range(TILE):
             total += tiles[0, i, k] * tiles[1, k, j]
+    if row < A.shape[0] and column < B.shape[1]:
+        C[row, column] = total
+
+
+@right(2)
+@cuda.jit
+def zeros_not_copied(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    total = float32(0)
+    for start in range(0, A.shape[1], TILE):
+        a[i, j], b[i, j] = 0, 0
+        if row < A.shape[0] and start + j < A.shape[1] and A[row, start + j] != 0:
+            a[i, j] = A[row, start + j]
+        if start + i < B.shape[0] and column < B.shape[1]:
+            b[i, j] = B[start + i, column]
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += a[i, k] * b[k, j]
+        cuda.syncthreads()
     if row < A.shape[0] and column < B.shape[1]:
         C[row, column] = total

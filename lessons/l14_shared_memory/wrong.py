@@ -121,6 +121,63 @@ def by_atomics(x, out):
         out[cuda.blockIdx.x] = shared[0]
 
 
+@wrong(1, "waits for the sum of the one before")
+@cuda.jit
+def one_after_the_other(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    for k in range(1, THREADS):
+        if t == k:
+            shared[t] += shared[t - 1]
+        cuda.syncthreads()
+    if t == THREADS - 1:
+        out[cuda.blockIdx.x] = shared[t]
+
+
+@wrong(1, "7 others")
+@cuda.jit
+def one_thread_reads_all(x, out):
+    shared = cuda.shared.array(1, float32)
+    t, first = cuda.threadIdx.x, cuda.blockIdx.x * THREADS
+    if t == 0:
+        shared[0] = 0
+        for k in range(first, min(first + THREADS, x.size)):
+            shared[0] += x[k]
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "where is the sum made")
+@cuda.jit
+def only_kept(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    if t == 0:
+        total = float32(0)
+        for k in range(i, min(i + THREADS, x.size)):
+            total += x[k]
+        out[cuda.blockIdx.x] = total
+
+
+@wrong(1, "size of shared memory when it compiles")
+@cuda.jit
+def as_large_as_the_block(x, out):
+    shared = cuda.shared.array(cuda.blockDim.x, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = cuda.blockDim.x // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
 @wrong(1, "race on out[0]")
 @cuda.jit
 def all_write(x, out):
