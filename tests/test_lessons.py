@@ -19,6 +19,7 @@ from lessons.kit import checking, commands
 from lessons.kit.answers import Right, Wrong, source_of, untouched
 from lessons.kit.exercises import ROOT, Exercise, Lesson, lessons
 from lessons.kit.judge import Judge, Refusal
+from minivae.errors import UserError
 
 LESSONS = list(lessons().values())
 FILES = {"lesson.py", "exercise.py", "check.py", "hints.md", "solution.py"}
@@ -180,11 +181,11 @@ FIRST = lessons()[1]
 GOOD = "def mul_rule(g, x, y):\n    return g * y, g * x\n"
 
 
-def told(tmp_path: Path, text: str) -> str:
-    """What exercise 1.1 says of a file with this text."""
+def told(tmp_path: Path, text: str, found: Lesson = FIRST) -> str:
+    """What the first exercise of a lesson, 1.1, says of a file with this text."""
     path = tmp_path / "exercise.py"
     path.write_text(text, encoding="utf-8")
-    (outcome,) = checking.check(FIRST, [FIRST.exercise(1)], path)
+    (outcome,) = checking.check(found, [found.exercise(1)], path)
     assert not outcome.passed
     return outcome.message
 
@@ -203,12 +204,83 @@ def told(tmp_path: Path, text: str) -> str:
         ("def mul_rule(g, x, y):\n    raise SystemExit\n", "ended Python itself"),
         (GOOD + "import os\nos._exit(0)\n", "ended Python itself"),
         (GOOD.replace("g * x", "g * y"), "Both inputs"),
+        ("x = 1\0\n", "null bytes"),
+        ("import ctypes\nctypes.string_at(0)\n", "Python crash (SIGSEGV)"),
+        ("import os\nos.kill(os.getpid(), 9)\n", "use up the memory"),
+        ("def mul_rule(g, x, y):\n    return mul_rule(g, x, y)\n", "RecursionError"),
+        ("def mul_rule(g, x, y):\n    return bytearray(9 << 30)\n", "MemoryError"),
     ],
 )
 def test_a_broken_file_gets_an_answer_that_helps(
     tmp_path: Path, text: str, words: str
 ) -> None:
     assert words in told(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("@cuda.jit\ndef block_sum", "def block_sum"), "write @cuda.jit in the line"),
+        (("(x, out)", "(x)"), "it takes x; it is handed 2 arguments"),
+        (("x[i] if i < x.size else 0", "x + 1"), "for +: 'array' and 'int'"),
+        (("    t, i =", "    return 1\n    t, i ="), "A kernel returns nothing"),
+        (
+            ("    if t == 0", "    if i < x.size:\n        x[i] = 0\n    if t == 0"),
+            "changes x",
+        ),
+    ],
+)
+def test_a_broken_kernel_gets_an_answer_that_helps(
+    tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
+    found = lessons()[14]
+    text = (found.folder / "solution.py").read_text("utf-8")
+    assert words in told(tmp_path, text.replace(*change), found)
+
+
+def test_one_value_is_wanted_and_two_are_named() -> None:
+    with pytest.raises(Refusal, match="returns 2 values; wanted is one"):
+        Judge(lambda x: (x, x)).match([(1.0,)], lambda x: x)
+
+
+def test_threads_that_an_answer_leaves_behind_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ended = subprocess.run, []
+
+    def watched(*command: Any, **options: Any) -> Any:
+        done = run(*command, **options)  # raises when the time is up
+        ended.append(done.returncode)
+        return done
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    monkeypatch.setitem(checking.LIMITS, "python", 5)
+    late = "import threading, time\n"
+    late += "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+    path = tmp_path / "exercise.py"
+    path.write_text(late + GOOD, "utf-8")
+    checking.check(FIRST, [FIRST.exercise(1)], path)
+    assert ended == [0]
+
+
+def test_what_holds_for_the_whole_file_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text("def mul_rule(\n", "utf-8")
+    commands.check("1", file=path)
+    said = capsys.readouterr().out
+    assert said.count("no Python yet") == 1
+    assert said.count("as above") == 2
+
+
+def test_a_lost_exercise_file_can_be_had_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Lesson(1, tmp_path / FIRST.folder.name)
+    monkeypatch.setattr(commands, "at", lambda what: (copy, FIRST.exercises))
+    with pytest.raises(UserError, match="reset 1 makes a new one"):
+        commands.check("1")
 
 
 def test_an_endless_loop_is_ended_and_its_line_named(

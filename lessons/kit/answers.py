@@ -73,9 +73,9 @@ def load(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        line = (error.text or "").strip()
-        says = f"the file is no Python yet: {error.msg}, at line {error.lineno}: {line}"
-        raise Refusal(says) from error
+        line = f", at line {error.lineno}: {(error.text or '').strip()}"
+        at = line if error.lineno else ""
+        raise Refusal(f"the file is no Python yet: {error.msg}{at}") from error
     except Exception as error:
         raise Refusal(f"the file {stumbled(error, str(path))}") from error
     return module

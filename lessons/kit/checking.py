@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 from lessons.kit.exercises import ROOT, Exercise, Lesson
 
 LIMITS = {"python": 20, "simulator": 60, "ptx": 60}  # seconds: a machine may be busy
+MEMORY = 4 << 30  # bytes of a child, counted as addresses: compilers reserve many
 OPEN = "not written yet"
 
 
@@ -114,8 +116,9 @@ def _child(
         # Each exercise has its own limit inside; this one is for a child that is stuck
         limit = LIMITS[place] * (len(exercises) + 1) + 10
         try:
+            limits = str(LIMITS[place]), str(MEMORY)
             process = subprocess.run(
-                [*command, numbers, str(path), place, str(LIMITS[place]), str(out)],
+                [*command, numbers, str(path), place, *limits, str(out)],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -123,29 +126,34 @@ def _child(
                 timeout=limit,
                 check=False,
             )
-            noise = process.stderr.decode(errors="replace")
+            noise, code = process.stderr.decode(errors="replace"), process.returncode
         except subprocess.TimeoutExpired:
-            noise = "Timeout"
+            noise, code = "Timeout", 0
         lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
         outcomes = [Outcome(**_tuples(json.loads(line))) for line in lines]
         if len(outcomes) < len(exercises):
-            _last_words[exercises[len(outcomes)].label] = noise
+            _last_words[exercises[len(outcomes)].label] = noise, code
         return outcomes
 
 
-_last_words: dict[str, str] = {}
-"""Of each exercise at which a child ended: what the child wrote to stderr."""
+_last_words: dict[str, tuple[str, int]] = {}
+"""Of each exercise at which a child ended: what it wrote to stderr, its exit code."""
 
 
 def _ended(exercise: Exercise, place: str, path: Path) -> Outcome:
     """Tell why a child ended: the time was up, or the learner's code ended it."""
-    noise = _last_words.pop(exercise.label, "")
+    noise, code = _last_words.pop(exercise.label, ("", 0))
     own = re.findall(rf'File "{re.escape(str(path))}", line (\d+)', noise)
     if "Timeout" in noise:  # ours, or the word that faulthandler begins with
         says = f"it did not end within {LIMITS[place]} s: is there a loop without end?"
         if own:  # faulthandler writes the innermost frame first
             line = path.read_text(encoding="utf-8").splitlines()[int(own[0]) - 1]
             says += f" It was at line {own[0]}: {line.strip()}"
+    elif code < 0:
+        name = signal.Signals(-code).name
+        says = f"it made Python crash ({name}): was memory touched that is not its own?"
+        if name == "SIGKILL":
+            says = "it was killed: did it use up the memory of the machine?"
     else:
         says = "it ended Python itself: an exercise returns, it does not exit"
     return Outcome(exercise.label, exercise.name, False, says, judges=(place,))

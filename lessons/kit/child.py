@@ -1,7 +1,7 @@
 """The process that runs a learner's file: `python -m lessons.kit.child`, by `checking`.
 
-Arguments: lesson, exercises, file, kind of judge, seconds for one exercise, and where
-the outcomes are written.
+Arguments: lesson, exercises, file, kind of judge, seconds for one exercise, bytes for
+all, and where the outcomes are written.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import faulthandler
 import io
 import json
+import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +25,8 @@ SHOWN = 400  # characters of what the learner's code prints
 
 def main() -> None:
     """Judge exercises of a file; a line of JSON for each, as soon as it is done."""
-    number, numbers, path, place, limit, out = sys.argv[1:]
+    number, numbers, path, place, limit, memory, out = sys.argv[1:]
+    _allow(int(memory))
     found = lesson(int(number))
     exercises = [found.exercise(int(k)) for k in numbers.split(",")]
     with Path(out).open("w", encoding="utf-8") as stream:
@@ -34,6 +36,17 @@ def main() -> None:
             faulthandler.cancel_dump_traceback_later()
             stream.write(json.dumps(asdict(outcome)) + "\n")
             stream.flush()
+    sys.stderr.flush()
+    os._exit(0)  # not waiting for threads that an answer may have started
+
+
+def _allow(memory: int) -> None:
+    """Let this process have so many bytes: beyond is a MemoryError, no dead machine."""
+    with suppress(ImportError, ValueError, OSError):  # not every system can
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
 
 
 def judge(exercise: Exercise, path: Path, place: str) -> Outcome:

@@ -72,18 +72,25 @@ def check(what: Positional[str], file: Path | None = None, json: bool = False) -
     found, exercises = at(what)
     if file is not None and not file.is_file():
         raise UserError(f"there is no file {file}")
+    if file is None and not found.answers.is_file():
+        raise UserError(
+            f"{found.answers} is gone: python -m lessons reset {found.number} makes a "
+            "new one"
+        )
     outcomes = checking.check(found, exercises, file and file.resolve())
     if json:
         print(jsonlib.dumps([asdict(o) for o in outcomes], indent=2))
     else:
         print(f"lesson {found.number}  {found.title}\n")
+        before = ""
         for outcome in outcomes:
-            print(_told(outcome))
+            print(_told(outcome, before))
+            before = outcome.message
     return 0 if all(o.passed for o in outcomes) else 1
 
 
-def _told(outcome: Outcome) -> str:
-    """What is said of one exercise."""
+def _told(outcome: Outcome, before: str = "") -> str:
+    """What is said of one exercise, in short if it was said of the one before."""
     verdict = "ok" if outcome.passed else "open" if outcome.open else "WRONG"
     head = f"  {outcome.label}  {outcome.name:<24} {verdict}"
     if outcome.passed:
@@ -94,6 +101,8 @@ def _told(outcome: Outcome) -> str:
         return "\n".join(lines + _printed(outcome.printed))
     if outcome.open:
         return head
+    if outcome.message == before:
+        return f"{head}  as above"
     lines = [head]
     for paragraph in outcome.message.splitlines():
         lines += textwrap.wrap(
@@ -109,7 +118,11 @@ def _printed(text: str) -> list[str]:
     """What an answer printed, its first lines."""
     lines = text.strip().splitlines()
     more = ["..."] * (len(lines) > PRINTED)
-    shown = ["your code printed:", *(f"| {x[:66]}" for x in lines[:PRINTED]), *more]
+    shown = [
+        "your code printed:",
+        *(f"| {x[:66]}".rstrip() for x in lines[:PRINTED]),
+        *more,
+    ]
     return [f"{' ' * 7}{line}" for line in shown] if lines else []
 
 

@@ -129,7 +129,8 @@ def stumbled(error: Exception, file: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f"line {f.lineno}: {f.line}" for f in frames if f.filename == file]
     at = f", at {own[-1]}" if own else ""
-    return f"stops with {type(error).__name__}: {error}{at}"
+    says = " ".join(str(error).split())
+    return f"stops with {type(error).__name__}{': ' * bool(says)}{says}{at}"
 
 
 def explains(
@@ -209,6 +210,9 @@ def _like(got: Any, wanted: Any) -> Any:
     if got is None and wanted is not None:
         raise Refusal("it returns nothing: is there a `return`?")
     several = isinstance(wanted, tuple)
+    if isinstance(got, tuple) and not several:
+        count = f"{len(got)} values" if len(got) != 1 else "a tuple of one value"
+        raise Refusal(f"it returns {count}; wanted is one, as it is")
     if several and not isinstance(got, (tuple, list)):
         raise Refusal(f"it returns {_kind(got)}; {len(wanted)} values are wanted")
     if several and len(got) != len(wanted):

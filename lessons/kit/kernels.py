@@ -6,7 +6,7 @@ PTX needs the extra `ptx`: it runs what the real compiler makes of the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lessons.kit import races
-from lessons.kit.judge import Judge, Refusal, close, stumbled
+from lessons.kit.judge import Judge, Refusal, close, same, stumbled
 
 Array = Any
 Shape = int | tuple[int, ...]
@@ -40,6 +40,8 @@ class Simulated(KernelJudge):
         """Launch twice; raises `Refusal` at a fault, or where the two disagree."""
         self.cases += 1
         watched, simulated = _copies(arguments), _copies(arguments)
+        if not hasattr(self.answer, "__getitem__"):
+            raise Refusal("it is no kernel: write @cuda.jit in the line above its def.")
         try:
             self.report = races.run(self.answer, grid, block, watched)
         except races.KernelFault as fault:
@@ -61,6 +63,7 @@ class Simulated(KernelJudge):
                     "Numba's simulator gets other numbers than the race checker: does "
                     "the kernel depend on the order of its threads?"
                 )
+        _only_results_changed(self.report.parameters, arguments, watched)
         return watched
 
 
@@ -93,6 +96,15 @@ class Interpreted(KernelJudge):
             says = str(fault).replace(kernel.name, function.__name__)
             raise Refusal(says.replace(f"{self.file}:", "line ")) from fault
         return given
+
+
+def _only_results_changed(
+    names: Sequence[str], before: Sequence[Any], after: Sequence[Any]
+) -> None:
+    """Arrays that go in as NaN throughout are for results; others stay as they are."""
+    for name, old, new in zip(names, before, after, strict=True):
+        if not (same(old, new) or np.isnan(old).all()):
+            raise Refusal(f"it changes {name}, which is only to be read.")
 
 
 def _copies(arguments: tuple[Any, ...]) -> list[Any]:

@@ -68,9 +68,14 @@ def run(
     function = body_of(kernel)
     launch = _Launch(function, _three(grid), _three(block))
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    if len(names) != len(arrays):
+        raise KernelFault(
+            f"it takes {', '.join(names) or 'nothing'}; it is handed {len(arrays)} "
+            "arguments"
+        )
     given = [
         _Watched(x, name, launch) if isinstance(x, np.ndarray) else x
-        for name, x in zip(names, arrays, strict=False)
+        for name, x in zip(names, arrays, strict=True)
     ]
     for index in _indices(launch.grid):
         launch.run_block(index, given)
@@ -112,8 +117,14 @@ def sizes_that_vary(function: FunctionType) -> list[int]:
         return isinstance(made, (ir.Const, ir.Global, ir.FreeVar))
 
     def is_of_shared(called: Any) -> bool:
-        owner = getattr(called, "op", "") == "getattr" and made_by(called.value)
-        return bool(owner) and getattr(owner, "attr", "") == "shared"
+        return (
+            has_attr(called)
+            and has_attr(owner := made_by(called.value))
+            and (owner.attr == "shared")
+        )
+
+    def has_attr(made: Any) -> bool:
+        return isinstance(made, ir.Expr) and made.op == "getattr"
 
     return [
         call.loc.line
@@ -276,7 +287,11 @@ class _Thread:
 
     def _run(self, given: list[Any]) -> None:
         try:
-            self.launch.body(*given)
+            if self.launch.body(*given) is not None:
+                raise KernelFault(
+                    "it returns something. A kernel returns nothing: it writes into "
+                    "the arrays that it is given."
+                )
         except _Stopped:
             return
         except BaseException as error:
@@ -385,6 +400,9 @@ class _Watched:
         before = self.array[cell]
         self.array[cell] = f(before)
         return before
+
+
+_Watched.__name__ = "array"  # what Python calls it where a kernel adds 1 to it, say
 
 
 def _line(frame: FrameType) -> str:
