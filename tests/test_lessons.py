@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -108,7 +111,7 @@ def test_solutions_pass_and_untouched_exercises_are_open(found: Lesson) -> None:
     assert [(o.label, o.message) for o in solved] == [
         (e.label, "") for e in found.exercises
     ]
-    assert all(o.open for o in checking.check(found))
+    assert all(o.state == "open" for o in checking.check(found))
 
 
 @pytest.mark.parametrize(("exercise", "given"), answers("RIGHT"))
@@ -348,6 +351,40 @@ def test_hints_stand_apart_under_their_numbers(
     assert max(map(len, said.splitlines())) <= 79
 
 
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_solution_that_is_shown_is_whole(
+    exercise: Exercise, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every name in it is there in the exercise file, or among what is shown."""
+    commands.solution(exercise.label)
+    shown = ast.parse(capsys.readouterr().out)
+    scope = vars(module(lessons()[exercise.lesson], "exercise")) | vars(builtins)
+    kinds = ast.Name | ast.arg | ast.FunctionDef
+    named = [n for n in ast.walk(shown) if isinstance(n, kinds)]
+    own = {n.arg for n in named if isinstance(n, ast.arg)}
+    own |= {n.name for n in named if isinstance(n, ast.FunctionDef)}
+    names = [n for n in named if isinstance(n, ast.Name)]
+    own |= {n.id for n in names if isinstance(n.ctx, ast.Store)}
+    assert {n.id for n in names} <= own | set(scope)
+
+
+def test_status_counts_what_is_right_wrong_and_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {}
+    for number in (1, 4):
+        folders[number] = Lesson(number, tmp_path / lessons()[number].folder.name)
+        shutil.copytree(lessons()[number].folder, folders[number].folder)
+    text = GOOD + "def tanh_rule(g, y):\n    return g\n"
+    folders[1].answers.write_text(FIRST.answers.read_text("utf-8") + text, "utf-8")
+    monkeypatch.setattr(commands, "lessons", lambda: folders)
+    commands.status()
+    first, second, _, last = capsys.readouterr().out.splitlines()
+    assert first.split()[:4] == ["1", "●", "✗", "○"]
+    assert second.split()[:4] == ["4", "○", "○", "○"]
+    assert last.startswith("1 of 6 exercises")
+
+
 def test_reset_moves_answers_aside(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -384,4 +421,7 @@ def test_a_handout_holds_no_solution_and_works(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert [o["message"] for o in json.loads(done.stdout)] == [checking.OPEN] * 3
+    assert [o["state"] for o in json.loads(done.stdout)] == ["open"] * 3
+    guide = (folder / "lessons/README.md").read_text("utf-8")
+    assert "python -m lessons check" in guide
+    assert "wrong.py" not in guide

@@ -91,7 +91,7 @@ def yours(label: str, otherwise: Answer) -> Answer:
     lesson, (exercise,) = at(label)
     outcome = check(lesson, [exercise])[0]
     if not outcome.passed:
-        state = "open" if outcome.open else "not right yet"
+        state = "open" if outcome.state == "open" else "not right yet"
         print(f"{exercise.name} is the lesson's own: exercise {label} is {state}.")
         return otherwise
     print(f"{exercise.name} is yours: exercise {label} is right.")
@@ -131,9 +131,17 @@ def untouched(solution: str, number: int) -> str:
 
 
 def source_of(text: str, name: str) -> str:
-    """Return the text of a function, its decorators with it, out of a file's text."""
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            first = min([node.lineno, *(m.lineno for m in node.decorator_list)])
-            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
-    raise AssertionError(f"no function {name}")
+    """Return the text of a function, with its decorators, out of a file's text.
+
+    What helps the solution only (see `untouched`) follows, if the function calls it.
+    """
+    nodes = [n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)]
+    (wanted,) = (n for n in nodes if n.name == name)
+    called = {n.id for n in ast.walk(wanted) if isinstance(n, ast.Name)}
+    helpers = [n for n in nodes if n.name.startswith("_") and n.name in called]
+    return "\n\n\n".join(_lines_of(node, text) for node in [wanted, *helpers])
+
+
+def _lines_of(node: ast.FunctionDef, text: str) -> str:
+    first = min([node.lineno, *(m.lineno for m in node.decorator_list)])
+    return "\n".join(text.splitlines()[first - 1 : node.end_lineno])

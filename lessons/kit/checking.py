@@ -37,12 +37,13 @@ class Outcome:
     cases: int = 0
     judges: tuple[str, ...] = ()
     printed: str = ""  # by the learner's code
-    lines: tuple[str, ...] = ()  # where it hung, innermost first
 
     @property
-    def open(self) -> bool:
-        """Whether nothing was written yet."""
-        return self.message == OPEN
+    def state(self) -> str:
+        """One of "right", "wrong" and "open": nothing was written yet."""
+        if self.passed:
+            return "right"
+        return "open" if self.message == OPEN else "wrong"
 
 
 def check(

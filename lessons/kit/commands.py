@@ -36,14 +36,10 @@ KEPT_OUT = ("__pycache__", "out", "site", *TEACHERS)
 def list_() -> None:
     """Print the lessons and their exercises."""
     for number, found in lessons().items():
-        names = ", ".join(e.name for e in found.exercises)
         print(f"{number:>3}  {found.title}")
-        print(
-            textwrap.fill(
-                names, WIDTH, initial_indent=" " * 5, subsequent_indent=" " * 5
-            )
-        )
-    print("\nread and run one: python -m lessons run 1")
+        print(" " * 5 + ", ".join(f"{e.label} {e.name}" for e in found.exercises))
+    print("\nread one: lessons/l01_chain_rule/lesson.py, or its page on the site")
+    print("run it: python -m lessons run 1; its exercises: python -m lessons check 1")
 
 
 def run(number: Positional[int]) -> int:
@@ -79,19 +75,22 @@ def check(what: Positional[str], file: Path | None = None, json: bool = False) -
         )
     outcomes = checking.check(found, exercises, file and file.resolve())
     if json:
-        print(jsonlib.dumps([asdict(o) for o in outcomes], indent=2))
+        documents = [asdict(o) | {"state": o.state} for o in outcomes]
+        print(jsonlib.dumps(documents, indent=2))
     else:
         print(f"lesson {found.number}  {found.title}\n")
         before = ""
         for outcome in outcomes:
             print(_told(outcome, before))
             before = outcome.message
+        if any(o.state == "open" for o in outcomes):
+            print(f"\nwrite what is open in {_near(file or found.answers)}")
     return 0 if all(o.passed for o in outcomes) else 1
 
 
 def _told(outcome: Outcome, before: str = "") -> str:
     """What is said of one exercise, in short if it was said of the one before."""
-    verdict = "ok" if outcome.passed else "open" if outcome.open else "WRONG"
+    verdict = {"right": "ok", "wrong": "WRONG", "open": "open"}[outcome.state]
     head = f"  {outcome.label}  {outcome.name:<24} {verdict}"
     if outcome.passed:
         cases = "1 case" if outcome.cases == 1 else f"{outcome.cases} cases"
@@ -99,7 +98,7 @@ def _told(outcome: Outcome, before: str = "") -> str:
         if outcome.judges:
             lines.append(f"{' ' * 7}judged by {', '.join(outcome.judges)}")
         return "\n".join(lines + _printed(outcome.printed))
-    if outcome.open:
+    if outcome.state == "open":
         return head
     if outcome.message == before:
         return f"{head}  as above"
@@ -188,17 +187,30 @@ def solution(what: Positional[str]) -> None:
     print(answers.source_of(path.read_text(encoding="utf-8"), name))
 
 
+def _near(path: Path) -> Path:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def status() -> None:
     """Print how far you are: which exercises are right, wrong and open."""
-    signs = {"ok": "●", "wrong": "✗", "open": "○"}
+    signs = {"right": "●", "wrong": "✗", "open": "○"}
     right = every = 0
     for number, found in lessons().items():
-        outcomes = checking.check(found)
-        kinds = ["ok" if o.passed else "open" if o.open else "wrong" for o in outcomes]
-        marks = " ".join(signs[kind] for kind in kinds)
-        right, every = right + kinds.count("ok"), every + len(kinds)
+        states = ["open"] * len(found.exercises)
+        if not _is_untouched(found):
+            states = [o.state for o in checking.check(found)]
+        marks = " ".join(signs[state] for state in states)
+        right, every = right + states.count("right"), every + len(states)
         print(f"{number:>3}  {marks:<8} {found.title}")
     print(f"\n{right} of {every} exercises; ● right  ✗ wrong  ○ open")
+
+
+def _is_untouched(found: Lesson) -> bool:
+    """Whether nobody has written into a lesson's exercise file."""
+    path = found.answers
+    return path.is_file() and path.read_bytes() == _untouched(found).encode()
 
 
 def reset(number: Positional[int]) -> None:
@@ -213,8 +225,9 @@ def reset(number: Positional[int]) -> None:
         stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
         aside = _free(found.folder / f"exercise.{stamp}.py")
         found.answers.rename(aside)
-        print(f"your answers are now in {aside.name}")
+        print(f"your answers are now in {_near(aside)}")
     found.answers.write_text(fresh, encoding="utf-8")
+    print(f"{_near(found.answers)} is as it was")
 
 
 def _free(path: Path) -> Path:
@@ -241,11 +254,14 @@ def handout(folder: Positional[Path]) -> None:
     if folder.exists():
         raise UserError(f"{folder} exists: a handout is written into a new folder")
     target = folder / "lessons"
+    guide = (ROOT / "README.md").read_text(encoding="utf-8")
     shutil.copytree(
         ROOT,
         target,
         ignore=shutil.ignore_patterns(*KEPT_OUT, "exercise.py", "exercise.*.py"),
     )
+    for_students = re.sub(r"## For instructors.*", "", guide, flags=re.DOTALL)
+    (target / "README.md").write_text(for_students, encoding="utf-8")
     (target / "kit" / "untouched").mkdir()
     for found in lessons().values():
         text = _untouched(found)
@@ -272,7 +288,7 @@ def notebooks(folder: Positional[Path]) -> None:
         path = folder / f"{found.folder.name}.ipynb"
         notebook: Any = jupytext.read(found.folder / "lesson.py")
         jupytext.write(notebook, path)
-        print(path)
+    print(f"{len(lessons())} notebooks in {folder}")
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {

@@ -79,7 +79,9 @@ class Lesson:
             if found.number == number:
                 return found
         have = ", ".join(e.label for e in self.exercises)
-        raise UserError(f"no exercise {self.number}.{number}; lesson has {have}")
+        raise UserError(
+            f"no exercise {self.number}.{number}; lesson {self.number} has {have}"
+        )
 
 
 def exercise(
