@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import importlib
 import json
 import os
@@ -280,8 +281,8 @@ def test_what_holds_for_the_whole_file_is_said_once(
 def test_a_lost_exercise_file_can_be_had_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = Lesson(1, tmp_path / FIRST.folder.name)
-    monkeypatch.setattr(commands, "at", lambda what: (copy, FIRST.exercises))
+    clone = Lesson(1, tmp_path / FIRST.folder.name)
+    monkeypatch.setattr(commands, "at", lambda what: (clone, FIRST.exercises))
     with pytest.raises(UserError, match="reset 1 makes a new one"):
         commands.check("1")
 
@@ -388,40 +389,107 @@ def test_status_counts_what_is_right_wrong_and_open(
 def test_reset_moves_answers_aside(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    copy = Lesson(1, tmp_path / FIRST.folder.name)
-    copy.folder.mkdir()
+    clone = Lesson(1, tmp_path / FIRST.folder.name)
+    clone.folder.mkdir()
     for name in ("solution.py", "exercise.py"):
-        (copy.folder / name).write_bytes((FIRST.folder / name).read_bytes())
-    monkeypatch.setattr(commands, "lesson", lambda number: copy)
-    fresh = copy.answers.read_text("utf-8")
+        (clone.folder / name).write_bytes((FIRST.folder / name).read_bytes())
+    monkeypatch.setattr(commands, "lesson", lambda number: clone)
+    fresh = clone.answers.read_text("utf-8")
     for text in ("my work\n", "my other work\n"):
-        copy.answers.write_text(text, "utf-8")
+        clone.answers.write_text(text, "utf-8")
         commands.reset(1)
-        assert copy.answers.read_text("utf-8") == fresh
-    kept = sorted(p.read_text("utf-8") for p in copy.folder.glob("exercise.*.py"))
+        assert clone.answers.read_text("utf-8") == fresh
+    kept = sorted(p.read_text("utf-8") for p in clone.folder.glob("exercise.*.py"))
     assert kept == ["my other work\n", "my work\n"]
 
 
-def test_a_handout_holds_no_solution_and_works(tmp_path: Path) -> None:
-    folder = tmp_path / "course"
+@pytest.fixture(scope="module")
+def handed_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("handout") / "course"
     commands.handout(folder)
-    names = {p.name for p in folder.rglob("*") if p.is_file()}
+    return folder
+
+
+def in_handout(folder: Path, *words: str) -> tuple[int, str]:
+    """Run a command of the lessons in a handout; exit code and all that it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lessons", *words],
+        cwd=folder,
+        env={"PYTHONPATH": f"{folder}:{':'.join(p for p in sys.path if p)}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def steps(node: ast.AST, named: bool) -> set[str]:
+    """What is assigned and returned in a piece of code, if it is more than a name.
+
+    Unless `named`, all names are taken for one, and so are all numbers.
+    """
+
+    class Blank(ast.NodeTransformer):
+        def visit_Name(self, name: ast.Name) -> ast.Name:
+            return ast.Name(name.id if named else "_")
+
+        def visit_Constant(self, value: ast.Constant) -> ast.Constant:
+            is_number = isinstance(value.value, (int, float)) and not named
+            return ast.Constant(0) if is_number else value
+
+    kinds = ast.Assign | ast.AugAssign | ast.Return
+    made = [n.value for n in ast.walk(node) if isinstance(n, kinds) and n.value]
+    blank = [Blank().visit(copy.deepcopy(value)) for value in made]
+    return {ast.unparse(b) for b in blank if len(list(ast.walk(b))) > 6}
+
+
+def test_a_handout_holds_no_solution(handed_out: Path) -> None:
+    names = {p.name for p in handed_out.rglob("*") if p.is_file()}
     assert not names & set(commands.TEACHERS)
-    texts = "".join(p.read_text("utf-8") for p in folder.rglob("*.py"))
+    texts = "".join(p.read_text("utf-8") for p in handed_out.rglob("*.py"))
     for found in LESSONS:
         text = (found.folder / "solution.py").read_text("utf-8")
         for exercise in found.exercises:
             assert source_of(text, exercise.name) not in texts, exercise.label
-    environment = {"PYTHONPATH": f"{folder}:{':'.join(p for p in sys.path if p)}"}
-    done = subprocess.run(
-        [sys.executable, "-m", "lessons", "check", "1", "--json"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert [o["state"] for o in json.loads(done.stdout)] == ["open"] * 3
-    guide = (folder / "lessons/README.md").read_text("utf-8")
+    guide = (handed_out / "lessons/README.md").read_text("utf-8")
     assert "python -m lessons check" in guide
     assert "wrong.py" not in guide
+
+
+@by_lesson
+def test_a_page_shows_no_answer_to_its_own_exercises(found: Lesson) -> None:
+    """Not under other names either, nor more than two thirds of its steps."""
+    text = (found.folder / "lesson.py").read_text("utf-8")
+    if found.number == 11 and "otherwise=" in text:
+        return  # it brings answers of its own
+    page = ast.parse(text)
+    for node in ast.parse((found.folder / "solution.py").read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            named = len(steps(node, named=False)) < 2  # too little to know it by
+            answer = steps(node, named)
+            there = answer & steps(page, named)
+            assert not answer or 3 * len(there) <= 2 * len(answer), node.name
+
+
+def test_a_handout_can_be_checked(handed_out: Path) -> None:
+    code, said = in_handout(handed_out, "check", "1", "--json")
+    assert code == 1, said
+    assert [o["state"] for o in json.loads(said)] == ["open"] * 3
+
+
+def test_a_lesson_of_a_handout_goes_as_far_as_the_answers(handed_out: Path) -> None:
+    folder = handed_out / "lessons" / lessons()[4].folder.name
+    untouched_file = (folder / "exercise.py").read_text("utf-8")
+    code, said = in_handout(handed_out, "run", "4")
+    assert code == 1
+    assert said.splitlines()[-2:] == [
+        "Here the lesson needs matmul_rule: exercise 4.3 is open.",
+        "Write it in exercise.py beside the lesson, check it, and run it again.",
+    ]
+    answers = (lessons()[4].folder / "solution.py").read_text("utf-8")
+    (folder / "exercise.py").write_text(answers, "utf-8")
+    code, said = in_handout(handed_out, "run", "4")
+    (folder / "exercise.py").write_text(untouched_file, "utf-8")
+    assert code == 0
+    assert "matmul_rule is yours: exercise 4.3 is right." in said

@@ -11,11 +11,12 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
-from lessons.kit.exercises import at
+from lessons.kit.exercises import ROOT, Lesson, at
 from lessons.kit.judge import Refusal, stumbled
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
@@ -81,22 +82,45 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def yours(label: str, otherwise: Answer) -> Answer:
-    """Return the learner's answer to an exercise if it is right, else `otherwise`.
+def yours(label: str, otherwise: Answer | None = None) -> Any:
+    """Return the learner's answer to an exercise if it is right, else the course's.
 
-    Prints one line that says which: nobody is blocked, and nobody is fooled.
+    Prints one line that says which. In a handout, which has no solutions, the lesson
+    ends here if it does not bring an answer of its own, `otherwise`.
     """
     from lessons.kit.checking import check
 
     lesson, (exercise,) = at(label)
-    outcome = check(lesson, [exercise])[0]
-    if not outcome.passed:
-        state = "open" if outcome.state == "open" else "not right yet"
-        print(f"{exercise.name} is the lesson's own: exercise {label} is {state}.")
+    state = "open" if is_untouched(lesson) else check(lesson, [exercise])[0].state
+    if state == "right":
+        print(f"{exercise.name} is yours: exercise {label} is right.")
+        return getattr(load(lesson.answers), exercise.name)
+    yet = {"open": "open", "wrong": "not right yet"}[state]
+    if otherwise is None and not (lesson.folder / "solution.py").exists():
+        print(f"Here the lesson needs {exercise.name}: exercise {label} is {yet}.")
+        print("Write it in exercise.py beside the lesson, check it, and run it again.")
+        sys.exit(1)
+    print(f"{exercise.name} is the course's until yours is right: {label} is {yet}.")
+    if otherwise is not None:
         return otherwise
-    print(f"{exercise.name} is yours: exercise {label} is right.")
-    answer: Answer = getattr(load(lesson.answers), exercise.name)
-    return answer
+    return getattr(import_module(f"{lesson.package}.solution"), exercise.name)
+
+
+def fresh(lesson: Lesson) -> str:
+    """Return the exercise file of a lesson as a learner first finds it."""
+    kept = ROOT / "kit" / "untouched" / f"{lesson.folder.name}.py"
+    if kept.exists():  # in a handout, where there are no solutions
+        return kept.read_text(encoding="utf-8")
+    text = (lesson.folder / "solution.py").read_text(encoding="utf-8")
+    return untouched(text, lesson.number)
+
+
+def is_untouched(lesson: Lesson) -> bool:
+    """Whether nobody has written into a lesson's exercise file."""
+    path = lesson.answers
+    if not path.is_file():
+        return False
+    return path.read_bytes().replace(b"\r\n", b"\n") == fresh(lesson).encode()
 
 
 def untouched(solution: str, number: int) -> str:

@@ -199,18 +199,12 @@ def status() -> None:
     right = every = 0
     for number, found in lessons().items():
         states = ["open"] * len(found.exercises)
-        if not _is_untouched(found):
+        if not answers.is_untouched(found):
             states = [o.state for o in checking.check(found)]
         marks = " ".join(signs[state] for state in states)
         right, every = right + states.count("right"), every + len(states)
         print(f"{number:>3}  {marks:<8} {found.title}")
     print(f"\n{right} of {every} exercises; ● right  ✗ wrong  ○ open")
-
-
-def _is_untouched(found: Lesson) -> bool:
-    """Whether nobody has written into a lesson's exercise file."""
-    path = found.answers
-    return path.is_file() and path.read_bytes() == _untouched(found).encode()
 
 
 def reset(number: Positional[int]) -> None:
@@ -220,7 +214,7 @@ def reset(number: Positional[int]) -> None:
         number: the lesson's
     """
     found = lesson(number)
-    fresh = _untouched(found)
+    fresh = answers.fresh(found)
     if found.answers.exists():
         stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
         aside = _free(found.folder / f"exercise.{stamp}.py")
@@ -234,15 +228,6 @@ def _free(path: Path) -> Path:
     """Return the path, or one beside it that nothing has."""
     numbered = (path.with_stem(f"{path.stem}-{i}") for i in range(2, 1000))
     return next(p for p in (path, *numbered) if not p.exists())
-
-
-def _untouched(found: Lesson) -> str:
-    """The exercise file as a learner first finds it."""
-    kept = ROOT / "kit" / "untouched" / f"{found.folder.name}.py"
-    if kept.exists():  # in a handout, where there are no solutions
-        return kept.read_text(encoding="utf-8")
-    text = (found.folder / "solution.py").read_text(encoding="utf-8")
-    return answers.untouched(text, found.number)
 
 
 def handout(folder: Positional[Path]) -> None:
@@ -264,7 +249,7 @@ def handout(folder: Positional[Path]) -> None:
     (target / "README.md").write_text(for_students, encoding="utf-8")
     (target / "kit" / "untouched").mkdir()
     for found in lessons().values():
-        text = _untouched(found)
+        text = answers.fresh(found)
         (target / found.folder.name / "exercise.py").write_text(text, encoding="utf-8")
         kept = target / "kit" / "untouched" / f"{found.folder.name}.py"
         kept.write_text(text, encoding="utf-8")

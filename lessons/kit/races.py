@@ -380,8 +380,8 @@ class _Watched:
         if not self.known[cell]:
             raise KernelFault(
                 f"{self.launch.at} reads {self.name}{list(cell)} at line "
-                f"{frame.f_lineno}, which no thread has written: shared memory is not "
-                "zeroed"
+                f"{frame.f_lineno}, which no thread has written yet: shared memory is "
+                "not zeroed. Or is a barrier missing?"
             )
         self.launch.note(self, cell, "reads", frame.f_lineno)
         return self.array[cell]

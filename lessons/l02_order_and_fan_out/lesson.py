@@ -42,10 +42,13 @@ assert by_b + by_c == 9 * a * a
 # reverse topological order. In the diamond both $L, b, c, a$ and $L, c, b, a$ will do,
 # and nothing else.
 #
-# Here is the backward pass for any graph: a dictionary says what each value is made from,
-# and a rule for each says what it sends.
+# A graph can be written down as a dictionary that says what each value is made from, with
+# a rule for each that says what it sends. `backward` goes through an order of the values
+# and gives each its turn; it is exercise 2.2, and is the course's own until yours is right.
 
 # %%
+from lessons import kit
+
 graph = {"b": ["a"], "c": ["a"], "loss": ["b", "c"]}
 rules = {
     "b": lambda g: [g * 2 * a],
@@ -53,20 +56,7 @@ rules = {
     "loss": lambda g: [g * c, g * b],
 }
 
-
-def backward(graph, rules, order):
-    adjoints = dict.fromkeys(order, 0.0)
-    adjoints[order[0]] = 1.0
-    for value in order:
-        if value in graph:
-            for source, sent in zip(graph[value], rules[value](adjoints[value])):
-                adjoints[source] += sent
-    return adjoints
-
-
-from lessons import kit
-
-backward = kit.yours("2.2", otherwise=backward)
+backward = kit.yours("2.2")
 print(backward(graph, rules, ["loss", "b", "c", "a"]))
 
 # %% [markdown]

@@ -102,13 +102,8 @@ for event in backward_steps(out.sum()):
 # their contributions are added. Shapes say where the transposes must be, but only as long
 # as the matrices are not square.
 
-
 # %%
-def matmul_rule(g, X, W):
-    return g @ W.T, X.T @ g
-
-
-matmul_rule = kit.yours("4.3", otherwise=matmul_rule)
+matmul_rule = kit.yours("4.3")
 g = rng.normal((3, 2), np.float64)
 X_, W_ = matmul_rule(g, X, W)
 by_x, by_w = kit.pullback(np.matmul, (X, W), g)

@@ -29,12 +29,7 @@ from lessons import kit
 noise = mv.Noise(seed=5)
 depth, width = 10, 256
 
-
-def first_weights(normals):
-    return normals * np.sqrt(2 / normals.shape[1])
-
-
-first_weights = kit.yours("5.1", otherwise=first_weights)
+first_weights = kit.yours("5.1")
 sizes = {}
 for factor in (0.5, 1.0, 2.0):
     x = np.maximum(noise.normal((200, width), np.float64), 0)
@@ -64,14 +59,8 @@ assert sizes[0.5][-1] < 1e-2 * sizes[1.0][-1]
 # Nothing overflows any more, and the gradient by $\ell$ is $\mathrm{sigmoid}(\ell) - x$,
 # between −1 and 1 for any logit.
 
-
 # %%
-def bce_with_logits(logits, target):
-    softplus = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits)))
-    return (softplus - logits * target).sum(axis=1)
-
-
-bce_with_logits = kit.yours("5.2", otherwise=bce_with_logits)
+bce_with_logits = kit.yours("5.2")
 for logit in (4.0, 40.0, 1000.0):
     with np.errstate(all="ignore"):
         p = 1 / (1 + np.exp(-logit))

@@ -29,15 +29,7 @@ edges = np.array(
     [[[[1.0, 0, -1], [2, 0, -2], [1, 0, -1]]], [[[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]]]]
 )
 
-
-def conv2d(x, w, stride, padding):
-    K = w.shape[-1]
-    p = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
-    windows = np.lib.stride_tricks.sliding_window_view(p, (K, K), axis=(1, 2))
-    return np.einsum("chwab,ocab->ohw", windows[:, ::stride, ::stride], w)
-
-
-conv2d = kit.yours("7.1", otherwise=conv2d)
+conv2d = kit.yours("7.1")
 y = conv2d(image, edges, 1, 1)
 package = mv.ops.conv2d(image[None], edges, np.zeros(2), stride=1, padding=1)
 assert np.allclose(package.numpy()[0], y)
@@ -85,18 +77,8 @@ print(f"and {len(np.unique(matrix)) - 1} different numbers")
 # gives back $H$. Used forward, with weights of its own, it is called a *transposed
 # convolution*. It has the shape of an inverse, and is none: $M^\top M$ is not $I$.
 
-
 # %%
-def conv_x_rule(g, w, size, stride, padding):
-    K, (H, W) = w.shape[-1], size
-    p = np.zeros((w.shape[1], H + 2 * padding, W + 2 * padding))
-    for i, j in np.ndindex(g.shape[1:]):
-        window = np.einsum("o,ocab->cab", g[:, i, j], w)
-        p[:, i * stride : i * stride + K, j * stride : j * stride + K] += window
-    return p[:, padding : padding + H, padding : padding + W]
-
-
-conv_x_rule = kit.yours("7.2", otherwise=conv_x_rule)
+conv_x_rule = kit.yours("7.2")
 g = mv.Noise(seed=7).normal((1, 4, 4), np.float64)
 back = conv_x_rule(g, small, (6, 6), 1, 0)
 assert np.allclose(back.ravel(), matrix.T @ g.ravel())

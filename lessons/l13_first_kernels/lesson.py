@@ -18,7 +18,6 @@
 # an index beyond the end. They must do nothing. The `if` that says so is called a guard.
 
 # %%
-import math
 from types import ModuleType
 
 import numpy as np
@@ -153,26 +152,18 @@ assert out[0] == 13
 # out. The arithmetic is the same, and on a GPU it is almost free. The grid has two axes
 # here: an image and a latent.
 
-
 # %%
-def sample_and_kl(mu, logvar, eps, z, kl):
-    n, j = cuda.grid(2)
-    if n < mu.shape[0] and j < mu.shape[1]:
-        m, v = mu[n, j], logvar[n, j]
-        sigma = math.exp(0.5 * v)
-        z[n, j] = m + sigma * eps[n, j]
-        kl[n, j] = 0.5 * (m * m + sigma * sigma - 1 - v)
-
-
+sample_and_kl = kit.yours("13.2")
 N, Z = 5, 3
 rng = np.random.default_rng(13)
 mu, logvar, eps = rng.normal(size=(3, N, Z)).astype(np.float32)
 z, kl = np.zeros((2, N, Z), np.float32)
 report = races.run(sample_and_kl, (2, 1), (4, 4), (mu, logvar, eps, z, kl))
-reads = sum(report.number(name, "reads") for name in ("mu", "logvar", "eps"))
-writes = report.number("z", "writes") + report.number("kl", "writes")
+reads = sum(report.number(name, "reads") for name in report.parameters[:3])
+writes = sum(report.number(name, "writes") for name in report.parameters[3:])
 print(f"{reads} reads and {writes} writes for {N * Z} latents")
-assert (reads, writes) == (3 * N * Z, 2 * N * Z)
+assert reads >= 3 * N * Z
+assert writes >= 2 * N * Z
 assert np.allclose(z, mu + np.exp(logvar / 2) * eps, atol=1e-6)
 
 # %% [markdown]

@@ -5,12 +5,11 @@
 # way. This lesson lets the threads of a block work together, through a small memory that
 # they share, and shows what they owe each other: to wait.
 #
-# ## Adding together
+# ## A memory for a block
 #
-# Eight threads hold a number each. In one step, four of them add the number of a partner.
-# In the next, two of those; then one. Three steps instead of seven additions in a row; for
-# 1,024 threads, ten instead of 1,023. A step may begin only when the one before is done
-# by *all*, and that is the point of the lesson.
+# `cuda.shared.array` makes an array that all threads of a block see, and no other block.
+# Its size must be known when the kernel is compiled. Here each thread leaves its number
+# there and subtracts that of its left neighbour.
 
 # %%
 from types import ModuleType
@@ -26,25 +25,19 @@ except ImportError:  # the kernels below are only watched: any `cuda` has the na
     cuda = ModuleType("cuda")
 
 
-def block_sum(x, out):
+def differences(x, out):
     shared = cuda.shared.array(8, np.float32)
     t, i = cuda.threadIdx.x, cuda.grid(1)
     shared[t] = x[i] if i < x.size else 0
     cuda.syncthreads()
-    half = 4
-    while half > 0:
-        if t < half:
-            shared[t] += shared[t + half]
-        cuda.syncthreads()
-        half //= 2
-    if t == 0:
-        out[cuda.blockIdx.x] = shared[0]
+    if t > 0 and i < x.size:
+        out[i] = shared[t] - shared[t - 1]
 
 
-x, out = np.arange(13, dtype=np.float32), np.zeros(2, np.float32)
-report = races.run(block_sum, grid=2, block=8, arrays=(x, out))
-print(f"sums {out.tolist()}; each of 2 blocks passed {report.barriers // 2} barriers")
-assert out.tolist() == [28, 50]
+x, out = np.arange(13, dtype=np.float32), np.zeros(13, np.float32)
+races.run(differences, grid=2, block=8, arrays=(x**2, out))
+print(*(f"{value:g}" for value in out))
+assert out.tolist() == [0, *range(1, 15, 2), 0, *range(17, 25, 2)]
 
 # %% [markdown]
 # ## Waiting
@@ -53,15 +46,73 @@ assert out.tolist() == [28, 50]
 # have come. What any of them wrote before it, all of them see after it. It says nothing
 # about other blocks.
 #
-# Below, each row is the time between two barriers, each column a cell of shared memory. A
-# filled square was written by the thread whose number it bears (and, after the first
-# row, read by it before); a dot was only read.
+# All threads of a block must reach a barrier, and the same one. If it stands in a branch
+# that some do not take, those who did wait for ever. If it is left out, a thread reads a
+# cell that another is still writing. On one day the numbers may be right, on another not.
+# So the accesses are watched, not the results.
+
 
 # %%
+def without_waiting(x, out):
+    shared = cuda.shared.array(8, np.float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    if t > 0 and i < x.size:
+        out[i] = shared[t] - shared[t - 1]
+
+
+def waiting_in_a_branch(x, out):
+    shared = cuda.shared.array(8, np.float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    if i < x.size:
+        shared[t] = x[i]
+        cuda.syncthreads()
+        out[i] = shared[t] - shared[max(t - 1, 0)]
+
+
+def trusting_zeros(x, out):
+    shared = cuda.shared.array(8, np.float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    if i < x.size:
+        shared[t] = x[i]
+    cuda.syncthreads()
+    right = shared[t + 1] if t < 7 else 0
+    if i < x.size:
+        out[i] = right - shared[t]
+
+
+for kernel in (without_waiting, waiting_in_a_branch, trusting_zeros):
+    try:
+        races.run(kernel, grid=2, block=8, arrays=(x, np.zeros(13, np.float32)))
+    except races.KernelFault as fault:
+        print(f"{kernel.__name__}: {fault}\n")
+
+# %% [markdown]
+# The last one is a fault of another kind: shared memory may hold anything at first, what
+# another block left there for example. Whoever has nothing to contribute writes a zero.
+
+# %% [markdown]
+# ## Adding together
+#
+# Eight threads hold a number each. In one step, four of them add the number of a partner.
+# In the next, two of those; then one. Three steps instead of seven additions in a row; for
+# 1,024 threads, ten instead of 1,023. A step may begin only when the one before is done
+# by *all*: this is what a barrier is for.
+#
+# Below, each row is the time between two barriers, each column a cell of shared memory. A
+# filled square was written by the thread whose number it bears; a dot was only read.
+
+# %%
+block_sum = kit.yours("14.1")
+out = np.zeros(2, np.float32)
+report = races.run(block_sum, grid=2, block=8, arrays=(x, out))
+print(f"sums {out.tolist()}; each of 2 blocks passed {report.barriers // 2} barriers")
+assert out.tolist() == [28, 50]
+
 drawn, axes = kit.canvas(height=2.4)
 seen = {}
 for access in report.accesses:
-    if access.block == (0, 0, 0) and access.array == "shared":
+    if access.block == (0, 0, 0) and access.shared:
         seen.setdefault((access.epoch, access.cell[0]), []).append(access)
 for (epoch, cell), accesses in seen.items():
     writers = {a.thread[0] for a in accesses if a.kind == "writes"}
@@ -71,8 +122,10 @@ for (epoch, cell), accesses in seen.items():
         axes.text(cell, epoch, writer, ha="center", va="center", color="white")
     if not writers:
         axes.plot(cell, epoch, "o", color="#EE6677", markersize=6)
-axes.set(xlim=(-0.6, 7.6), ylim=(4.6, -0.6), xlabel="cell of shared memory")
-axes.set(yticks=range(5), ylabel="barriers passed", title="Eight numbers, three steps")
+last = max(epoch for epoch, _ in seen)
+axes.set(xlim=(-0.6, 7.6), ylim=(last + 0.6, -0.6), xlabel="cell of shared memory")
+axes.set(yticks=range(last + 1), ylabel="barriers passed")
+axes.set_title("Eight numbers become one")
 kit.figure(
     drawn,
     "l14_tree",
@@ -80,58 +133,6 @@ kit.figure(
     "threads write, then four, then two, then one, each its own cell; the cells of "
     "the other half are only read. At the end cell 0 is read.",
 )
-
-# %% [markdown]
-# All threads of a block must reach a barrier, and the same one. If it stands in a branch
-# that some do not take, those who did wait for ever. If it is left out, a thread reads a
-# cell that another is still writing. On one day the numbers may be right, on another not.
-# So the accesses are watched, not the sums.
-
-
-# %%
-def without_waiting(x, out):
-    shared = cuda.shared.array(8, np.float32)
-    t, i = cuda.threadIdx.x, cuda.grid(1)
-    shared[t] = x[i] if i < x.size else 0
-    cuda.syncthreads()
-    half = 4
-    while half > 0:
-        if t < half:
-            shared[t] += shared[t + half]
-        half //= 2
-    if t == 0:
-        out[cuda.blockIdx.x] = shared[0]
-
-
-def waiting_in_a_branch(x, out):
-    shared = cuda.shared.array(8, np.float32)
-    t, i = cuda.threadIdx.x, cuda.grid(1)
-    if i < x.size:
-        shared[t] = x[i]
-        cuda.syncthreads()
-    if t == 0:
-        out[cuda.blockIdx.x] = shared[0]
-
-
-def trusting_zeros(x, out):
-    shared = cuda.shared.array(8, np.float32)
-    t, i = cuda.threadIdx.x, cuda.grid(1)
-    if i < x.size:
-        shared[t] = x[i]
-    cuda.syncthreads()
-    if t < 4:
-        shared[t] += shared[t + 4]
-
-
-for kernel in (without_waiting, waiting_in_a_branch, trusting_zeros):
-    try:
-        races.run(kernel, grid=2, block=8, arrays=(x, np.zeros(2, np.float32)))
-    except races.KernelFault as fault:
-        print(f"{kernel.__name__}: {fault}\n")
-
-# %% [markdown]
-# The last one is a fault of another kind: shared memory may hold anything at first, what
-# another block left there for example. Whoever has nothing to contribute writes a zero.
 
 # %% [markdown]
 # ## A product in tiles
@@ -155,37 +156,20 @@ def naive(A, B, C):
         C[row, column] = total
 
 
-def tiled(A, B, C):
-    a = cuda.shared.array((4, 4), np.float32)
-    b = cuda.shared.array((4, 4), np.float32)
-    row, column = cuda.grid(2)
-    i, j = cuda.threadIdx.x, cuda.threadIdx.y
-    M, K, N = A.shape[0], A.shape[1], B.shape[1]
-    total = np.float32(0)
-    for start in range(0, K, 4):
-        a[i, j] = A[row, start + j] if row < M and start + j < K else 0
-        b[i, j] = B[start + i, column] if start + i < K and column < N else 0
-        cuda.syncthreads()
-        for k in range(4):
-            total += a[i, k] * b[k, j]
-        cuda.syncthreads()
-    if row < M and column < N:
-        C[row, column] = total
-
-
+matmul_tiled = kit.yours("14.2")
 rng = np.random.default_rng(14)
 A, B = (
     rng.normal(size=(8, 10)).astype(np.float32),
     rng.normal(size=(10, 8)).astype(np.float32),
 )
 reads = {}
-for kernel in (naive, tiled):
+for name, kernel in {"naive": naive, "in tiles": matmul_tiled}.items():
     C = np.zeros((8, 8), np.float32)
     report = races.run(kernel, (2, 2), (4, 4), (A, B, C))
-    reads[kernel] = report.number("A", "reads") + report.number("B", "reads")
-    print(f"{kernel.__name__:<6} reads {reads[kernel]:5} elements of A and B")
+    reads[name] = sum(report.number(each, "reads") for each in report.parameters[:2])
+    print(f"{name:<8} reads {reads[name]:5} elements of A and B")
     assert np.allclose(C, A @ B, atol=1e-4)
-assert reads[naive] == 4 * reads[tiled]
+assert reads["in tiles"] < reads["naive"]
 
 # %% [markdown]
 # Two barriers stand in the loop. The first: no thread may use a tile before it is all

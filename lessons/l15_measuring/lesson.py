@@ -25,22 +25,7 @@ import numpy as np
 from lessons import kit
 from minivae.backend import limited_threads
 
-
-def bench(work, clock, wait, warmup, repeats):
-    for _ in range(warmup):
-        work()
-    wait()
-    seconds = []
-    for _ in range(repeats):
-        start = clock()
-        work()
-        wait()
-        seconds.append(clock() - start)
-    p20, p50, p80 = np.percentile(seconds, (20, 50, 80))
-    return p50, p20, p80
-
-
-bench = kit.yours("15.1", otherwise=bench)
+bench = kit.yours("15.1")
 
 
 def measured(work, repeats=30):
@@ -85,13 +70,8 @@ print(f"they meet at {peak / bandwidth:.1f} operations a byte")
 # an exponential and a logarithm, is counted as 40 operations; the bytes are those that
 # *must* move: two arrays in, one out.
 
-
 # %%
-def floor_seconds(flops, moved, peak, bandwidth):
-    return max(flops / peak, moved / bandwidth), flops / moved
-
-
-floor_seconds = kit.yours("15.2", otherwise=floor_seconds)
+floor_seconds = kit.yours("15.2")
 rng = np.random.default_rng(2)
 logits = rng.normal(size=(8192, 784)).astype(np.float32)
 pixels = (rng.random((8192, 784)) < 0.5).astype(np.float32)
@@ -157,14 +137,8 @@ kit.figure(
 # divide within each round: what slows the machine down slows both. Quote the ratio, and
 # its least and largest value; leave absolute times to those who have that machine.
 
-
 # %%
-def paired_ratio(ours, theirs):
-    ratios = ours / theirs
-    return np.median(ratios), ratios.min(), ratios.max()
-
-
-paired_ratio = kit.yours("15.3", otherwise=paired_ratio)
+paired_ratio = kit.yours("15.3")
 first, last = (
     next(r for r in family.rungs if r.name == n) for n in (rows[0][0], rows[-1][0])
 )
