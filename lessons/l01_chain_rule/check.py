@@ -101,14 +101,16 @@ def neuron_gradient(judge: Judge) -> None:
     """All derivatives of the loss of one neuron, by differences."""
 
     def loss(w: float, x: float, b: float, t: float) -> float:
-        return (np.tanh(w * x + b) - t) ** 2
+        return float(np.log(np.cosh(np.tanh(w * x + b) - t)))
 
     def exact(*case: float) -> tuple[float, ...]:
         return pullback(loss, case, 1.0)[:3]
 
     def with_parts(s_: str) -> Mistake:
         says, form = FORGOTTEN[s_]
-        return Mistake(says, lambda w, x, b, t: _spread(form(w, x, b, t), w, x))
+        return Mistake(
+            says, lambda w, x, b, t: _spread(form(np.tanh(w * x + b), t), w, x)
+        )
 
     judge.match(
         _floats(judge, 20, 4),
@@ -130,23 +132,26 @@ def neuron_gradient(judge: Judge) -> None:
 
 FORGOTTEN = {
     "tanh": (
-        "The factor 1 − y² of tanh is missing from the path.",
-        lambda w, x, b, t: 2 * (np.tanh(w * x + b) - t),
+        "The factor 1 − y² of the neuron's tanh is missing from the path.",
+        lambda y, t: np.tanh(y - t),
     ),
     "square": (
-        "The loss is a square: its derivative by y is 2 (y − t), and the 2 is missing.",
-        lambda w, x, b, t: (np.tanh(w * x + b) - t) * (1 - np.tanh(w * x + b) ** 2),
+        "That is the gradient of the square (y − t)², the loss of the page. Here the "
+        "loss is log cosh(y − t).",
+        lambda y, t: 2 * (y - t) * (1 - y**2),
+    ),
+    "cosh": (
+        "Of the loss a cosh is left out: log has a derivative too, 1 over what is in "
+        "it, and so sinh d is divided by cosh d.",
+        lambda y, t: np.sinh(y - t) * (1 - y**2),
     ),
     "error": (
-        "The derivative of the square, 2 (y − t), is missing: this is the gradient of "
-        "y, not of the loss.",
-        lambda w, x, b, t: 1 - np.tanh(w * x + b) ** 2,
+        "The derivative of the loss by y is missing: this is the gradient of y.",
+        lambda y, t: 1 - y**2,
     ),
     "sign": (
         "The sign is the other way round: d = y − t, so ∂d/∂y is +1.",
-        lambda w, x, b, t: (
-            -2 * (np.tanh(w * x + b) - t) * (1 - np.tanh(w * x + b) ** 2)
-        ),
+        lambda y, t: np.tanh(t - y) * (1 - y**2),
     ),
 }
 """What is left out of the adjoint of s = w x + b: words, and the s̄ that is left."""

@@ -19,5 +19,8 @@ def tanh_rule(g: float, y: float) -> float:
 def neuron_gradient(
     w: float, x: float, b: float, t: float
 ) -> tuple[float, float, float]:
-    """Exercise 1.3. Return ∂L/∂w, ∂L/∂x and ∂L/∂b of L = (tanh(w x + b) − t)²."""
+    """Exercise 1.3. Return ∂L/∂w, ∂L/∂x and ∂L/∂b of a neuron with another loss.
+
+    y = tanh(w x + b) and L = log cosh(y − t), which grows like |y − t|, not its square.
+    """
     raise NotImplementedError("exercise 1.3")

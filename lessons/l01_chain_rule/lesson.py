@@ -166,7 +166,7 @@ kit.figure(
 # ## Your turn
 #
 # Write the local rules of a product and of $\tanh$, and then the whole backward pass of
-# a neuron, in `exercise.py` beside this file. `python -m lessons check 1` compares them
+# a neuron whose loss is another one, in `exercise.py` beside this file. `python -m lessons check 1` compares them
 # with differences on many inputs. Here, as in all lessons, your function runs once it is
 # right, and the course's until then.
 

@@ -45,7 +45,8 @@ def in_float32_too(g, y):
 @right(3)
 def step_by_step(w, x, b, t):
     y = math.tanh(w * x + b)
-    d_ = 2 * (y - t)
+    d = y - t
+    d_ = math.sinh(d) / math.cosh(d)
     s_ = d_ - d_ * y * y
     return x * s_, w * s_, s_
 
@@ -53,11 +54,11 @@ def step_by_step(w, x, b, t):
 @right(3)
 def an_array(w, x, b, t):
     y = np.tanh(np.float32(w * x + b))
-    return list(2 * (y - t) * (1 - y**2) * np.array([x, w, 1.0]))
+    return list(np.tanh(y - t) * (1 - y**2) * np.array([x, w, 1.0]))
 
 
 @right(3)
 def with_cosh(w, x, b, t):
     s = w * x + b
-    b_ = 2 * (math.tanh(s) - t) / math.cosh(s) ** 2
+    b_ = math.tanh(math.tanh(s) - t) / math.cosh(s) ** 2
     return b_ * x, b_ * w, b_

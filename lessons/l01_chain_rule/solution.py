@@ -16,7 +16,10 @@ def tanh_rule(g: float, y: float) -> float:
 def neuron_gradient(
     w: float, x: float, b: float, t: float
 ) -> tuple[float, float, float]:
-    """Exercise 1.3. Return ∂L/∂w, ∂L/∂x and ∂L/∂b of L = (tanh(w x + b) − t)²."""
+    """Exercise 1.3. Return ∂L/∂w, ∂L/∂x and ∂L/∂b of a neuron with another loss.
+
+    y = tanh(w x + b) and L = log cosh(y − t), which grows like |y − t|, not its square.
+    """
     y = math.tanh(w * x + b)
-    s_ = 2 * (y - t) * (1 - y * y)
-    return s_ * x, s_ * w, s_
+    b_ = math.tanh(y - t) * (1 - y * y)
+    return b_ * x, b_ * w, b_

@@ -69,14 +69,21 @@ def forward_again(g, y):
 
 @wrong(3, "1 − y²")
 def tanh_left_out(w, x, b, t):
-    s_ = 2 * (math.tanh(w * x + b) - t)
+    s_ = math.tanh(math.tanh(w * x + b) - t)
     return s_ * x, s_ * w, s_
 
 
-@wrong(3, "2 is missing")
-def no_two(w, x, b, t):
+@wrong(3, "gradient of the square")
+def of_the_square(w, x, b, t):
     y = math.tanh(w * x + b)
-    s_ = (y - t) * (1 - y**2)
+    s_ = 2 * (y - t) * (1 - y**2)
+    return s_ * x, s_ * w, s_
+
+
+@wrong(3, "a cosh is left out")
+def sinh_alone(w, x, b, t):
+    y = math.tanh(w * x + b)
+    s_ = math.sinh(y - t) * (1 - y**2)
     return s_ * x, s_ * w, s_
 
 
@@ -90,19 +97,19 @@ def of_the_output(w, x, b, t):
 @wrong(3, "other way round")
 def target_minus_output(w, x, b, t):
     y = math.tanh(w * x + b)
-    s_ = 2 * (t - y) * (1 - y**2)
+    s_ = math.tanh(t - y) * (1 - y**2)
     return s_ * x, s_ * w, s_
 
 
 @wrong(3, "exchanged")
 def exchanged(w, x, b, t):
     y = math.tanh(w * x + b)
-    s_ = 2 * (y - t) * (1 - y**2)
+    s_ = math.tanh(y - t) * (1 - y**2)
     return s_ * w, s_ * x, s_
 
 
 @wrong(3, "sum hands")
 def bias_times_x(w, x, b, t):
     y = math.tanh(w * x + b)
-    s_ = 2 * (y - t) * (1 - y**2)
+    s_ = math.tanh(y - t) * (1 - y**2)
     return s_ * x, s_ * w, s_ * x

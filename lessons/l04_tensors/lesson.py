@@ -127,7 +127,7 @@ assert np.allclose(W_, by_w)
 v = rng.normal(X.shape, np.float64)
 one, other = float((g * (v @ W)).sum()), float((X_ * v).sum())
 print(f"⟨g, v W⟩ = {one:.15f}\n⟨g Wᵀ, v⟩ = {other:.15f}")
-assert abs(one - other) < 1e-12
+assert abs(one - other) < 1e-4 * abs(one)  # yours may be in float32
 
 # %% [markdown]
 # ## Your turn

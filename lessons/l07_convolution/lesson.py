@@ -96,7 +96,7 @@ y = conv2d(x, w, 2, 1)
 g = mv.Noise(seed=72).normal(y.shape, np.float64)
 one, other = (g * y).sum(), (conv_x_rule(g, w, (9, 7), 2, 1) * x).sum()
 print(f"{one:.12f}\n{other:.12f}")
-assert abs(one - other) < 1e-10
+assert abs(one - other) < 1e-4 * abs(one)  # yours may be in float32
 
 # %% [markdown]
 # ## What overlaps

@@ -69,7 +69,7 @@ gaussian_kl = kit.yours("8.2")
 
 mus = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [1.0, -2.0]])
 logvars = np.array([[0.0, 0.0], [0.0, 0.0], [-2.0, 0.0], [-2.0, 1.0]])
-kl = gaussian_kl(mus, logvars)
+kl = np.asarray(gaussian_kl(mus, logvars))
 print("      mu            logvar         KL in nats")
 for row in zip(mus, logvars, kl, strict=True):
     print(f"{row[0]!s:>12}  {row[1]!s:>12}  {row[2]:14.4f}")
@@ -116,7 +116,7 @@ drawn, (left, right) = kit.canvas(2)
 grid = np.linspace(-2.5, 2.5, 201)
 spread = np.linspace(-4, 2, 201)
 plane = np.stack(np.meshgrid(grid, spread)).reshape(2, -1, 1)
-surface = gaussian_kl(*plane).reshape(201, 201)
+surface = np.reshape(gaussian_kl(*plane), (201, 201))
 levels = [0.05, 0.25, 0.5, 1, 2, 3, 4]
 lines = left.contour(grid, spread, surface, levels, colors="#4477AA", linewidths=1.2)
 left.clabel(lines, fmt="%g", fontsize=8)
