@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lessons.kit import Judge, Mistake, Refusal, derivative, exercise
+from lessons.kit.judge import close
 
 Graph = dict[str, list[str]]
 
@@ -133,7 +134,22 @@ def backward(judge: Judge) -> None:
             raise Refusal(f"the adjoint of {missing[0]} is missing")
         got.append(tuple(np.asarray(adjoints[v], float) for v in case[2]))
     known = Judge(lambda i: got[i])  # the answers are there: look them up
-    known.match([(i,) for i in range(len(got))], lambda i: exact[i], _mistakes(cases))
+    other = Mistake(_difference(cases, got, exact), lambda i: got[i])
+    known.match(
+        [(i,) for i in range(len(got))],
+        lambda i: exact[i],
+        [*_mistakes(cases), other],
+    )
+
+
+def _difference(cases: list[Any], got: list[Any], exact: list[Any]) -> str:
+    """Tell the first adjoint that is another, by name, and in which graph."""
+    for (graph, _, order), ours, theirs in zip(cases, got, exact, strict=True):
+        for value, a, b in zip(order, ours, theirs, strict=True):
+            if not close(a, b):
+                said = f"the adjoint of {value} is {a:.6g}; expected {b:.6g}"
+                return f"{said}\nin the graph {graph}"
+    return ""
 
 
 def _by_differences(graph: Graph, weights: Any, order: list[str]) -> tuple[Any, ...]:

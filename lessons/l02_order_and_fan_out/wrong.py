@@ -55,6 +55,34 @@ def everything(graph, loss):
     return [*reversed(list(graph)), *given]
 
 
+@wrong(1, "wanted is a list")
+def unordered(graph, loss):
+    waiting = [loss]
+    for value in waiting:
+        waiting += [s for s in graph.get(value, ()) if s not in waiting]
+    return set(waiting)
+
+
+@wrong(1, "v0 is missing")
+def a_thousand_steps_at_most(graph, loss):
+    uses, reached = {loss: 0}, [loss]
+    for value in reached:
+        for source in graph.get(value, ()):
+            if source not in uses:
+                reached.append(source)
+            uses[source] = uses.get(source, 0) + 1
+    order, ready = [], [loss]
+    for _ in range(1000):
+        if ready:
+            value = ready.pop()
+            order.append(value)
+            for source in graph.get(value, ()):
+                uses[source] -= 1
+                if uses[source] == 0:
+                    ready.append(source)
+    return order
+
+
 @wrong(1, "Networks are deeper")
 def recursive(graph, loss):
     done = {}
@@ -72,6 +100,30 @@ def recursive(graph, loss):
 @wrong(1, "loss itself is not in the order")
 def without_the_loss(graph, loss):
     return [v for v in reversed(list(graph)) if v != loss]
+
+
+@wrong(2, "the adjoint of a is 0; expected")
+def nothing_for_given_values(graph, rules, order):
+    adjoints = dict.fromkeys(order, 0.0)
+    adjoints[order[0]] = 1.0
+    for value in order:
+        if value in graph:
+            sent = rules[value](adjoints[value])
+            for source, gradient in zip(graph[value], sent, strict=True):
+                adjoints[source] += gradient
+    return {value: adjoints[value] * (value in graph) for value in order}
+
+
+@wrong(2, "the adjoint of a is missing")
+def of_made_values_only(graph, rules, order):
+    adjoints = dict.fromkeys(order, 0.0)
+    adjoints[order[0]] = 1.0
+    for value in order:
+        if value in graph:
+            sent = rules[value](adjoints[value])
+            for source, gradient in zip(graph[value], sent, strict=True):
+                adjoints[source] += gradient
+    return {value: adjoints[value] for value in graph if value in adjoints}
 
 
 @wrong(2, "second contribution replaced")

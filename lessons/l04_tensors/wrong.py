@@ -118,6 +118,11 @@ def exchanged(g, X, W):
     return X.T @ g, g @ W.T
 
 
+@wrong(3, "cannot reshape")
+def in_the_shape_of_x(g, X, W):
+    return g @ W.T, (X.T @ g).reshape(X.shape)
+
+
 @wrong(3, "averaged over the rows")
 def averaged_rows(g, X, W):
     return g @ W.T, X.T @ g / X.shape[0]

@@ -178,7 +178,10 @@ def adam_step(judge: Judge) -> None:
     zero = np.zeros(4)
     moved = np.asarray(judge.ask(w, g, zero, zero, 1)[0]) - w
     if not np.allclose(moved, -1e-3 * np.sign(g), rtol=1e-2):
-        raise Refusal("The first step must be lr · sign(g), whatever the size of g.")
+        raise Refusal(
+            "With lr, beta1, beta2 and eps as they are when not given, the first step "
+            "is lr · sign(g), 0.001 at any size of g."
+        )
 
 
 def _running(values: Array, beta: float) -> Array:

@@ -40,6 +40,11 @@ def _pixels(logits, target):
     return np.logaddexp(0, logits) - logits * target
 
 
+@wrong(1, "the shape is (100, 400)")
+def transposed(normals):
+    return normals.T * np.sqrt(2 / normals.shape[1])
+
+
 @wrong(2, "averaged over the pixels")
 def mean_over_pixels(logits, target):
     return _pixels(logits, target).mean(axis=1)
@@ -138,3 +143,10 @@ def half_corrected(w, g, m, v, t, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g
     return w - lr * m / (1 - beta1**t) / (np.sqrt(v) + eps), m, v
+
+
+@wrong(3, "as they are when not given")
+def other_defaults(w, g, m, v, t, lr=1e-2, beta1=0.9, beta2=0.999, eps=1e-8):
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    return w - lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v

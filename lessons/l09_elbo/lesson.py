@@ -64,7 +64,7 @@ for mu, v in [
     bound = elbo(x, W, s2, np.array([mu]), np.log([v]))
     gap = 0.5 * float(((mu - mean) ** 2 / var + v / var - 1 - np.log(v / var)).item())
     print(f"{mu:6.3f} {v:7.3f}  {bound:10.6f}  {gap:10.6f}        {bound + gap:12.6f}")
-    assert abs(bound + gap - log_p) < 1e-9
+    assert abs(bound + gap - log_p) < 1e-4 * abs(log_p)  # yours may be in float32
 
 # %% [markdown]
 # The last column is $\log p(x)$ whatever $q$ is, to nine digits. In the last row $q$ is
@@ -109,7 +109,7 @@ model, heights = PPCA.start(X, latent=5, seed=1), []
 for _ in range(40):
     heights.append(model.log_p())
     model.W, model.s2 = m_step(X, *model.e_step())
-assert min(np.diff(heights)) > -1e-9
+assert min(np.diff(heights)) > -1e-4 * abs(heights[-1])
 
 # %% [markdown]
 # How far is it to the top? The maximum of $\log p$ is known in closed form: the columns of
@@ -123,7 +123,7 @@ top = -0.5 * (
     64 * np.log(2 * np.pi) + np.log(values[:5]).sum() + 59 * np.log(noise) + 64
 )
 print(f"log p after 40 steps {heights[-1]:.4f}, the maximum {top:.4f} nats per image")
-assert heights[-1] <= top + 1e-9
+assert heights[-1] <= top + 1e-4 * abs(top)
 
 # %%
 right.plot(heights)

@@ -1,4 +1,4 @@
-"""Lesson 10: moments of draws; gradients with the noise held fast, by differences."""
+"""Lesson 10: draws by their quantiles; gradients with the noise held fast, by differences."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from lessons.kit import Judge, Mistake, Refusal, derivative, exercise
+from lessons.kit import Judge, Mistake, derivative, exercise
 
 Array = Any
 
 
 @exercise(1)
 def sample(judge: Judge) -> None:
-    """Element by element; and many draws have the mean and the variance of q."""
+    """Element by element: the draw of q at the quantile that eps has."""
     shapes = [(4,), (3, 2), (2, 5)]
     cases = [tuple(judge.normal(*s) for _ in range(3)) for s in shapes]
 
     def exact(mu: Array, logvar: Array, eps: Array) -> Array:
-        # the draw of q at the same quantile
         return stats.norm.ppf(stats.norm.cdf(eps), mu, np.sqrt(np.exp(logvar)))
 
     judge.match(
@@ -53,13 +52,6 @@ def sample(judge: Judge) -> None:
             ),
         ],
     )
-    mu, logvar = np.full(20000, 1.5), np.full(20000, np.log(4.0))
-    z = np.asarray(judge.ask(mu, logvar, judge.normal(20000)))
-    if abs(z.mean() - 1.5) > 0.1 or abs(z.std() - 2) > 0.1:
-        raise Refusal(
-            f"20,000 draws of N(1.5, 4) have mean {z.mean():.2f} and standard "
-            f"deviation {z.std():.2f}: wanted are 1.5 and 2."
-        )
 
 
 def _f(z: Array) -> Array:
