@@ -1,4 +1,4 @@
-"""Lesson 10: draws by their quantiles; gradients with the noise held fast, by differences."""
+"""Lesson 10: draws by quantiles; gradients, the noise held fast, by differences."""
 
 from __future__ import annotations
 

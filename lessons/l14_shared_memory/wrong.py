@@ -178,6 +178,23 @@ def as_large_as_the_block(x, out):
         out[cuda.blockIdx.x] = shared[0]
 
 
+@wrong(1, "was it ever written")
+@cuda.jit
+def first_block_only(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if i == 0:
+        out[0] = shared[0]
+
+
 @wrong(1, "race on out[0]")
 @cuda.jit
 def all_write(x, out):
@@ -303,3 +320,24 @@ def total_in_the_loop(A, B, C):
         cuda.syncthreads()
         if row < A.shape[0] and column < B.shape[1]:
             C[row, column] = total
+
+
+@wrong(2, "not written everywhere")
+@cuda.jit
+def whole_blocks_of_c(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    total = float32(0)
+    for start in range(0, A.shape[1], TILE):
+        inside = row < A.shape[0] and start + j < A.shape[1]
+        a[i, j] = A[row, start + j] if inside else 0
+        inside = start + i < A.shape[1] and column < B.shape[1]
+        b[i, j] = B[start + i, column] if inside else 0
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += a[i, k] * b[k, j]
+        cuda.syncthreads()
+    if row < C.shape[0] // TILE * TILE and column < C.shape[1] // TILE * TILE:
+        C[row, column] = total
