@@ -138,3 +138,8 @@ def sizes_only(f, rule, x, g):
 def the_error_itself(f, rule, x, g):
     sent, exact, _ = _compared(f, rule, x, g)
     return float(np.abs(sent - exact).max())
+
+
+@wrong(1, "f(x + h) − f(x − h)")
+def behind_minus_ahead(f, x, h):
+    return -_numeric(f, x, h)

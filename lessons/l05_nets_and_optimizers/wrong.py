@@ -150,3 +150,10 @@ def other_defaults(w, g, m, v, t, lr=1e-2, beta1=0.9, beta2=0.999, eps=1e-8):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
     return w - lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
+
+
+@wrong(2, "taken for probabilities")
+def logits_as_probabilities(logits, target):
+    with np.errstate(invalid="ignore"):
+        entropies = target * np.log(logits) + (1 - target) * np.log(1 - logits)
+    return -entropies.sum(axis=1)

@@ -140,3 +140,13 @@ def over_s(mu, logvar, eps):
 @wrong(3, "2 values are wanted")
 def mean_only(mu, logvar, eps):
     return _terms(mu, logvar, mu + np.exp(0.5 * logvar) * eps).mean()
+
+
+@wrong(1, "Here each element is its own")
+def all_added_up(x, mu, logvar):
+    return (-0.5 * (LOG_2PI + logvar + (x - mu) ** 2 * np.exp(-logvar))).sum()
+
+
+@wrong(2, "summed over the images, not")
+def by_latent(mu, logvar):
+    return 0.5 * (mu**2 + np.exp(logvar) - 1 - logvar).sum(axis=0)

@@ -181,3 +181,10 @@ def reshaped(information, entropies):
 def ratio_of_sums(information, entropies):
     ranked = np.sort(information, axis=0)
     return (ranked[-1] - ranked[-2]).sum() / entropies.sum()
+
+
+@wrong(1, "they count from 0")
+def one_too_far(decode, z, latent, values):
+    codes = np.tile(z, (len(values), 1))
+    codes[:, (latent + 1) % len(z)] = values
+    return decode(codes)

@@ -117,3 +117,34 @@ def upside_down(mu, logvar, eps, z, kl):
         var = math.exp(logvar[n, j])
         z[n, j] = mu[n, j] + math.sqrt(var) * eps[n, j]
         kl[n, j] = 0.5 * (1 + logvar[n, j] - mu[n, j] ** 2 - var)
+
+
+@wrong(1, "x is not scaled")
+@cuda.jit
+def sum_only(a, x, y, out):
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        out[i] = x[i] + y[i]
+
+
+@wrong(1, "y is not added")
+@cuda.jit
+def product_only(a, x, y, out):
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        out[i] = a * x[i]
+
+
+@wrong(1, "y is scaled in place")
+@cuda.jit
+def the_other_scaled(a, x, y, out):
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        out[i] = x[i] + a * y[i]
+
+
+@wrong(2, "logvar is missing")
+@cuda.jit
+def without_logvar(mu, logvar, eps, z, kl):
+    n, j = cuda.grid(2)
+    if n < mu.shape[0] and j < mu.shape[1]:
+        var = math.exp(logvar[n, j])
+        z[n, j] = mu[n, j] + math.sqrt(var) * eps[n, j]
+        kl[n, j] = 0.5 * (mu[n, j] ** 2 + var - 1)

@@ -341,3 +341,71 @@ def whole_blocks_of_c(A, B, C):
         cuda.syncthreads()
     if row < C.shape[0] // TILE * TILE and column < C.shape[1] // TILE * TILE:
         C[row, column] = total
+
+
+@wrong(1, "adds the upper half")
+@cuda.jit
+def begins_too_late(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 4
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(1, "That is the mean")
+@cuda.jit
+def divided(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0] / THREADS
+
+
+@wrong(1, "nothing was added")
+@cuda.jit
+def no_step(x, out):
+    shared = cuda.shared.array(THREADS, float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    shared[t] = x[i] if i < x.size else 0
+    cuda.syncthreads()
+    half = 0
+    while half > 0:
+        if t < half:
+            shared[t] += shared[t + half]
+        cuda.syncthreads()
+        half //= 2
+    if t == 0:
+        out[cuda.blockIdx.x] = shared[0]
+
+
+@wrong(2, "Only the first tile of the sum")
+@cuda.jit
+def one_tile(A, B, C):
+    a = cuda.shared.array((TILE, TILE), float32)
+    b = cuda.shared.array((TILE, TILE), float32)
+    row, column = cuda.grid(2)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    a[i, j] = A[row, j] if row < A.shape[0] and j < A.shape[1] else 0
+    b[i, j] = B[i, column] if i < A.shape[1] and column < B.shape[1] else 0
+    cuda.syncthreads()
+    total = float32(0)
+    for k in range(TILE):
+        total += a[i, k] * b[k, j]
+    if row < A.shape[0] and column < B.shape[1]:
+        C[row, column] = total
