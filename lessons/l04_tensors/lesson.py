@@ -28,7 +28,7 @@ rng = mv.Noise(seed=4)
 
 
 def jacobian(f, x):
-    """∂f/∂x by differences, as a matrix: a row for each output."""
+    """∂f/∂x, as a matrix: a row for each output, by central differences (lesson 3)."""
     rows = [
         kit.derivative(lambda v, k=k: np.ravel(f(v))[k], x).ravel()
         for k in range(np.size(f(x)))
@@ -106,7 +106,7 @@ for event in backward_steps(out.sum()):
 matmul_rule = kit.yours("4.3")
 g = rng.normal((3, 2), np.float64)
 X_, W_ = matmul_rule(g, X, W)
-by_x, by_w = kit.pullback(np.matmul, (X, W), g)
+by_x, by_w = kit.pullback(np.matmul, (X, W), g)  # Jᵀ g by differences, for each input
 print(f"largest differences: {abs(X_ - by_x).max():.0e}, {abs(W_ - by_w).max():.0e}")
 assert np.allclose(X_, by_x)
 assert np.allclose(W_, by_w)

@@ -20,6 +20,11 @@
 # taste. Averaging one of the sums multiplies one term by a constant, and that constant
 # is a $\beta$ that nobody chose: recon averaged over pixels is $\beta = D$ in disguise,
 # the KL averaged over latents is $\beta = 1/Z$.
+#
+# In training, one draw of $z$ stands for the expectation (lesson 10). For a pixel with the
+# logit $\ell$, $-\log p(x_d \mid z)$ is $\log(1 + e^\ell) - \ell x_d$, written so that no
+# logit overflows (lesson 5). Here it is beside the package's loss; $\beta$ is 4 for this
+# comparison only, so that its place is seen.
 
 
 # %%
@@ -55,10 +60,12 @@ assert np.allclose(ours, [v.item() for v in terms[:3]], rtol=1e-4)
 # %% [markdown]
 # ## What a loss can be compared with
 #
-# Is 24 nats good? One number to hold against it needs no training. Let the code tell
-# nothing, so that the KL is 0. The decoder must then say the same for every image, and
-# the best it can say is each pixel's mean $p_d$. It pays the entropies, $\sum_d H(p_d)$. A
-# VAE above that would do better without its code.
+# A VAE will reach about 24 nats here. Is that good? One number to hold against it needs no
+# training. Let the code tell nothing, so that the KL is 0. The decoder must then say the
+# same for every image, and the best it can say is each pixel's mean $p_d$. It pays the
+# entropies, $\sum_d H(p_d)$. With the means of the test images themselves, known in
+# hindsight, no decoder can be below that without a code; with those of the training images
+# it pays a little more. A VAE clearly above would do better without its code.
 
 
 # %%
@@ -75,11 +82,14 @@ print(f"without a code: {without_code:.2f} nats per image")
 
 # %% [markdown]
 # Now the experiment: the same net and the same data three times. Once with both sums, and
-# once with each of the usual averages, as the $\beta$ that it amounts to.
+# once with each of the usual averages, as the $\beta$ that it amounts to. All three are
+# measured by the package's *ledger*: recon with 16 draws an image, KL, and the $-$ELBO
+# with $\beta = 1$, on the test images. Behind ± is the standard error of the mean over
+# images.
 
 
 # %%
-def trained(latent=10, beta=1.0, warmup=0, epochs=50):
+def trained(latent=10, beta=1.0, warmup=0, epochs=50):  # warmup in epochs, too
     model = mv.BetaVAE((1, 8, 8), latent=latent, hidden=(128,), beta=beta)
     run = mv.fit(
         model, data, epochs=epochs, batch=64, lr=0.002, warmup=warmup, quiet=True
@@ -87,15 +97,16 @@ def trained(latent=10, beta=1.0, warmup=0, epochs=50):
     return model, run.metrics
 
 
-found, curves = {}, {}
+models, found, curves = {}, {}, {}
+print(f"{'':<17}  it prints   recon      KL  −ELBO")
 kinds = {"both sums": 1.0, "mean over pixels": 64.0, "mean over latents": 0.1}
 for name, beta in kinds.items():
-    model, curves[name] = trained(beta=beta)
-    found[name] = book = mv.evaluate.ledger(model, data)
+    models[name], curves[name] = trained(beta=beta)
+    found[name] = book = mv.evaluate.ledger(models[name], data)
     scale = 1 / 64 if beta == 64 else 1  # as such a program would print it
     print(
-        f"{name:<18} it prints {scale * book['objective']:6.2f}   recon {book['recon']:6.2f}"
-        f"   KL {book['kl']:6.2f}   −ELBO {book['neg_elbo']:6.2f} ± {book['neg_elbo_se']:.2f}"
+        f"{name:<17}  {scale * book['objective']:9.2f}  {book['recon']:6.2f}  "
+        f"{book['kl']:6.2f}  {book['neg_elbo']:6.2f} ± {book['neg_elbo_se']:.2f}"
     )
 good, pixels, latents = found.values()
 assert pixels["kl"] < 0.05
@@ -105,10 +116,10 @@ assert latents["neg_elbo"] > without_code > good["neg_elbo"] + 2
 
 # %% [markdown]
 # The ledger measures all three with one ruler. Averaging over pixels turned the code off:
-# what is left is the net without a code. Averaging over latents prints the smaller loss,
-# and the reconstructions are the best of the three; as a model of the images it is the
-# worst, worse than none. *A loss that was computed otherwise cannot be compared*, and a
-# gradient check passes in all three.
+# what is left is the net without a code. Averaging over latents prints a smaller loss than
+# both sums, 15.16 against 23.86, and its reconstructions are the best of the three; as a
+# model of the images it is the worst, worse than none. *A loss that was computed otherwise
+# cannot be compared*, and a gradient check passes in all three.
 
 # %%
 drawn, axes = kit.canvas()
@@ -144,10 +155,11 @@ kit.figure(
 # not be a fault. Take points in the plane, and a decoder with a mean for each coordinate
 # and a learned variance for each. If the coordinates are independent, the decoder can say
 # all there is without a code. If they are correlated, one number has to be told: where
-# along the long axis. Never two (the question is from the homework on VAEs of
-# CS294-158).
+# along the long axis. A second is never needed (the question is from the homework on VAEs
+# of CS294-158).
 #
-# Here the truth is known: no $-\mathrm{ELBO}$ can be below the entropy of the points.
+# Here the truth is known: on average over points, no $-\mathrm{ELBO}$ can be below their
+# entropy. Over the 20,000 points of the run it is known to within the ± that is printed.
 
 
 # %%
@@ -178,7 +190,8 @@ def plane(covariance, seed, steps=1500, batch=128):
             history.append(np.sort(kl)[::-1])
     fresh = points(20_000)
     kl = model.encode(fresh).kl_per_latent().numpy().mean(axis=0)
-    return history, np.sort(kl)[::-1], model.loss_terms(fresh, noise).loss.item()
+    losses = model.loss_terms(fresh, noise, reduction="none").loss.numpy()
+    return history, np.sort(kl)[::-1], losses.mean(), losses.std() / len(losses) ** 0.5
 
 
 clouds = {
@@ -189,15 +202,15 @@ drawn, panels = kit.canvas(2)
 for (name, covariance), axes in zip(clouds.items(), panels):
     entropy = 1 + np.log(2 * np.pi) + 0.5 * np.log(np.linalg.det(covariance))
     for seed in (0, 1):
-        history, kl, loss = plane(covariance, seed)
+        history, kl, loss, error = plane(covariance, seed)
         print(
-            f"{name:<12} seed {seed}: KL of the latents {kl[0]:.2f} and {kl[1]:.2f}, "
-            f"−ELBO {loss:.3f}, entropy {entropy:.3f}"
+            f"{name:<11} seed {seed}: KL {kl[0]:.2f} and {kl[1]:.2f}, "
+            f"−ELBO {loss:.3f} ± {error:.3f}, entropy {entropy:.3f}"
         )
         assert (kl > 0.2).sum() == (name == "correlated")
-        assert abs(loss - entropy) < 0.06
+        assert -3 * error < loss - entropy < 0.06
     axes.plot(np.arange(len(history)) * 30, history, label=["larger", "smaller"])
-    axes.set(xlabel="step", title=f"KL, {name} coordinates", ylim=(-0.05, 2))
+    axes.set(xlabel="step", title=f"KL, {name}, seed 1", ylim=(-0.05, 2))
 panels[0].legend(title="of two latents")
 kit.figure(
     drawn,
@@ -208,7 +221,9 @@ kit.figure(
 
 # %% [markdown]
 # In both the bound is tight to within a few hundredths of a nat: nothing was to be gained
-# by telling more. So collapse alone is no diagnosis. Ask what the decoder can do without
+# by telling more. Nor is it forbidden: a linear decoder whose variance shrinks to what is
+# left keeps the bound tight with two latents, for either cloud (probabilistic PCA, Tipping
+# & Bishop 1999). So collapse alone is no diagnosis. Ask what the decoder can do without
 # the code, and whether the loss is below that.
 #
 # ## When it is not used too early
@@ -225,19 +240,34 @@ def kl_weight(step, warmup):
 
 
 kl_weight = kit.yours("11.2", otherwise=kl_weight)
-model, curves["warm-up"] = trained(warmup=20)
-warm = mv.evaluate.ledger(model, data)
+models["warm-up"], curves["warm-up"] = trained(warmup=20)
+warm = mv.evaluate.ledger(models["warm-up"], data)
 per_epoch = -(-len(data.train) // 64)
 for line in curves["warm-up"]:
     step = line["step"] - 1  # the last of its epoch
     assert abs(line["warmth"] - kl_weight(step, 20 * per_epoch)) < 1e-6
 for name, book in (("from the start", good), ("warm-up", warm)):
+    low = sum(kl < 0.2 for kl in book["kl_per_latent"])
     print(
-        f"{name:<15} KL {book['kl']:.2f}   −ELBO {book['neg_elbo']:.2f} ± "
-        f"{book['neg_elbo_se']:.2f}   active {book['active_units']} of 10"
+        f"{name:<14}  KL {book['kl']:.2f}   −ELBO {book['neg_elbo']:.2f} ± "
+        f"{book['neg_elbo_se']:.2f}   latents below 0.2 nats: {low}"
     )
+
+
+def losses(model):  # of each test image, a mean over 16 draws
+    with mv.no_grad():
+        terms = [
+            model.loss_terms(data.test.images, mv.Noise(seed=k), reduction="none")
+            for k in range(16)
+        ]
+    return np.mean([t.loss.numpy() for t in terms], axis=0)
+
+
+change = losses(models["warm-up"]) - losses(models["both sums"])
+error = change.std(ddof=1) / len(change) ** 0.5
+print(f"image by image, warm-up changes it by {change.mean():.2f} ± {error:.2f}")
 assert warm["kl"] > good["kl"]
-assert abs(warm["neg_elbo"] - good["neg_elbo"]) < good["neg_elbo_se"]
+assert abs(change.mean()) < 2 * error
 assert sum(kl < 0.2 for kl in good["kl_per_latent"]) == 2
 
 # %%
@@ -247,26 +277,29 @@ for name, label in (("both sums", "from the start"), ("warm-up", "warm-up, 20 ep
     left.plot(
         [e["epoch"] for e in lines], [e["validation"]["kl"] for e in lines], label=label
     )
-left.set(xlabel="epoch", title="KL on validation images")
+left.set(xlabel="epoch", ylabel="nats", title="KL on validation images")
 left.legend()
 for shift, book in ((-0.2, good), (0.2, warm)):
     kls = sorted(book["kl_per_latent"], reverse=True)
     right.bar(np.arange(10) + shift, kls, 0.4)
-right.set(xlabel="latent, by its KL", title="KL of each, at the end", xticks=[])
+right.set(xlabel="latent, by its KL", ylabel="nats", xticks=[])
+right.set_title("KL of each, at the end")
 kit.figure(
     drawn,
     "l11_warmup",
-    "Left: KL on validation images by epoch. From the start: it rises, to above 4. "
-    "With warm-up: it falls from 14 to about 5. Right: KL of each of ten latents at "
-    "the end. Two are close to 0 without warm-up, none with it.",
+    "Left: KL on validation images by epoch. From the start: it falls to 1, then rises, "
+    "to above 4. With warm-up: it falls from 14 to about 5. Right: KL of each of ten "
+    "latents at the end. Two are close to 0 without warm-up, none with it.",
 )
 
 # %% [markdown]
-# Without warm-up the KL *rises* through training: the code is used more, not less, as the
-# decoder learns to read it. With it, the KL comes down from above and ends higher. The
-# two bounds differ by less than a standard error. Without it two latents stayed at a tenth
-# of a nat; they were not missed. On data this easy warm-up was not needed: one looks at
-# the ledger before one adds a knob.
+# Without warm-up the KL first falls, as feared, and then *rises* through training: the code
+# is used more, not less, as the decoder learns to read it. With it, the KL comes down from
+# above and ends higher. What is hard for one model is hard for the other, so they are
+# compared image by image; even so their bounds differ by no more than the error. Without
+# warm-up two latents stayed at a tenth of a nat; they were not missed. On data this easy,
+# and with one seed of each, warm-up shows no gain: one looks at the ledger before one adds
+# a knob.
 #
 # ## What it has learned
 
@@ -277,10 +310,15 @@ points = left.scatter(
     *flat.embed(data.train.grey).T, c=data.train.labels, cmap="tab10", s=5, linewidths=0
 )
 left.legend(
-    *points.legend_elements(), fontsize=7, ncols=2, markerscale=0.7, loc="upper right"
+    *points.legend_elements(),
+    fontsize=7,
+    markerscale=0.7,
+    loc="center left",
+    bbox_to_anchor=(1, 0.5),
+    handletextpad=0,
 )
 left.set(title="Mean codes, two latents", xlabel="latent 1", ylabel="latent 2")
-kit.tiles(right, model.sample(30, mv.Noise(seed=110)), columns=6)
+kit.tiles(right, models["warm-up"].sample(30, mv.Noise(seed=110)), columns=6)
 right.set_title("Decoded draws, ten latents")
 kit.figure(
     drawn,
@@ -326,6 +364,8 @@ kit.page(step_page(recording), "l11_step")
 # - D. P. Kingma, M. Welling (2014). Auto-encoding variational Bayes. *ICLR*, section 3.
 # - S. R. Bowman, L. Vilnis et al. (2016). Generating sentences from a continuous space.
 #   *CoNLL*, section 3.1.
+# - M. E. Tipping, C. M. Bishop (1999). Probabilistic principal component analysis. *Journal
+#   of the Royal Statistical Society B* 61.
 # - X. Chen, D. P. Kingma et al. (2017). Variational lossy autoencoder. *ICLR*.
 # - Y. Burda, R. Grosse, R. Salakhutdinov (2016). Importance weighted autoencoders. *ICLR*.
 # - UC Berkeley, CS294-158 *Deep Unsupervised Learning*, homework on VAEs.

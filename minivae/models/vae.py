@@ -82,7 +82,7 @@ class VAE(Autoencoder):
 
 
 class BetaVAE(VAE):
-    """A VAE whose KL is multiplied by `beta`; a bound on log p(x) only for beta = 1.
+    """A VAE whose KL is multiplied by `beta`; with beta < 1 no bound on log p(x).
 
     Two other ways to weigh the KL, each a mean over images of a term of each image, so
     that the loss does not depend on which images share a batch:
