@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,62 @@ def _latents(mu: Array, logvar: Array) -> Array:
     return (difference * WEIGHTS).sum(axis=-1) / WEIGHTS.sum()
 
 
+def _bits(N: int, D: int, Z: int) -> float:
+    return float(1 / np.log(2))
+
+
+def _by_pixel(N: int, D: int, Z: int) -> float:
+    return N / D
+
+
+def _by_latent(N: int, D: int, Z: int) -> float:
+    return N / Z
+
+
+def _sigmoid(logits: Array) -> Array:
+    return 1 / (1 + np.exp(-logits))
+
+
+RECON: dict[str, Callable[[Array, Array], Array]] = {  # what a pixel costs
+    "kl is right. In recon only the pixels that are 1 are paid for: those that are 0 "
+    "cost −log(1 − p).": lambda logits, x: x * _pixels(logits, x),
+    "kl is right. In recon only the pixels that are 0 are paid for: those that are 1 "
+    "cost −log p.": lambda logits, x: (1 - x) * _pixels(logits, x),
+    "kl is right. recon is the squared error: wanted is −log p of the pixel.": (
+        lambda logits, x: (_sigmoid(logits) - x) ** 2
+    ),
+    "kl is right. recon has the other sign: that is log p, wanted is −log p.": (
+        lambda logits, x: -_pixels(logits, x)
+    ),
+    "kl is right. In recon x and 1 − x are swapped: p is the probability of a 1.": (
+        lambda logits, x: _pixels(-logits, x)
+    ),
+    "kl is right. recon is NaN: a logit is any number, and its log may not exist. The "
+    "probability is sigmoid(logit).": lambda logits, x: np.full(x.shape, np.nan),
+    "kl is right. The sigmoid was taken twice: logits are not probabilities yet, but "
+    "after one sigmoid they are.": lambda logits, x: _pixels(_sigmoid(logits), x),
+}
+KL: dict[str, Callable[[Array, Array], Array]] = {  # what a latent costs
+    "recon is right. kl is twice what it should be: where is the ½?": (
+        lambda mu, logvar: 2 * _latents(mu, logvar)
+    ),
+    "recon is right. In kl the log σ² has the other sign: it is subtracted.": (
+        lambda mu, logvar: _latents(mu, logvar) + logvar
+    ),
+    "recon is right. In kl µ is not squared.": (
+        lambda mu, logvar: _latents(mu, logvar) + (mu - mu**2) / 2
+    ),
+    "recon is right. In kl stands σ in place of σ²: exp(logvar) is σ² already.": (
+        lambda mu, logvar: (
+            _latents(mu, logvar) + (np.exp(logvar / 2) - np.exp(logvar)) / 2
+        )
+    ),
+    "recon is right. In kl the −1 is missing: at µ = 0, σ = 1 it must be 0.": (
+        lambda mu, logvar: _latents(mu, logvar) + 0.5
+    ),
+}
+
+
 @exercise(1)
 def vae_loss(judge: Judge) -> None:
     """recon and kl by SciPy and by quadrature; and how they are put together."""
@@ -41,7 +98,10 @@ def vae_loss(judge: Judge) -> None:
 
     def parts(logits: Array, x: Array, mu: Array, logvar: Array) -> tuple[float, float]:
         recon = _pixels(logits, x).sum(axis=1).mean()
-        return float(recon), float(_latents(mu, logvar).sum(axis=1).mean())
+        return float(recon), exact_kl(mu, logvar)
+
+    def exact_kl(mu: Array, logvar: Array) -> float:
+        return float(_latents(mu, logvar).sum(axis=1).mean())
 
     def exact(*case: Any) -> Terms:
         return made(*parts(*case[:4]), case[4])
@@ -58,6 +118,20 @@ def vae_loss(judge: Judge) -> None:
 
     def one(N: int, D: int, Z: int) -> float:
         return 1.0
+
+    def instead(recon: Any = None, kl: Any = None) -> Any:
+        """A mistake in one term, or in each: what a pixel costs, or a latent."""
+
+        def like(*case: Any) -> Terms:
+            logits, x, mu, logvar, beta = case
+            terms = list(parts(logits, x, mu, logvar))
+            if recon is not None:
+                terms[0] = float(recon(logits, x).sum(axis=1).mean())
+            if kl is not None:
+                terms[1] = float(kl(mu, logvar).sum(axis=1).mean())
+            return made(terms[0], terms[1], beta)
+
+        return like
 
     judge.match(
         cases,
@@ -128,6 +202,75 @@ def vae_loss(judge: Judge) -> None:
                     logits, x, mu, 2 * logvar, beta
                 ),
             ),
+            *(
+                Mistake(f"{what} in bits. Nats are wanted: the natural logarithm.", f)
+                for what, f in {
+                    "Both terms are": scaled(_bits, _bits),
+                    "recon is": scaled(_bits, one),
+                    "kl is": scaled(one, _bits),
+                }.items()
+            ),
+            *(
+                Mistake(
+                    f"{what} summed over the images and averaged over what is in one: "
+                    "sum over axis 1, then take the mean over the images.",
+                    scaled(a, b),
+                )
+                for what, a, b in (
+                    ("Both terms are", _by_pixel, _by_latent),
+                    ("recon is", _by_pixel, one),
+                    ("kl is", one, _by_latent),
+                )
+            ),
+            Mistake(
+                "The values are right, in another order: wanted are loss, recon, kl.",
+                lambda *case: tuple(exact(*case)[k] for k in (0, 2, 1)),
+            ),
+            Mistake(
+                "The values are right, in another order: wanted are loss, recon, kl.",
+                lambda *case: tuple(exact(*case)[k] for k in (1, 2, 0)),
+            ),
+            *(Mistake(says, instead(recon=f)) for says, f in RECON.items()),
+            *(Mistake(says, instead(kl=f)) for says, f in KL.items()),
+        ],
+    )
+
+    x = np.array([[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    far = 800 * np.array([[1.0, 1.0, -1.0], [-1.0, 1.0, -1.0]])  # two are wrong
+    case = far, x, judge.normal(2, 2), judge.normal(2, 2), 2.0
+
+    def at_most(most: float) -> Any:
+        """−log p is |logit| where the pixel is the other, or what can be had of it."""
+
+        def like(*case: Any) -> Terms:
+            logits, x, mu, logvar, beta = case
+            recon = np.clip((1 - 2 * x) * logits, 0, most).sum(axis=1).mean()
+            return made(float(recon), exact_kl(mu, logvar), beta)
+
+        return like
+
+    judge.match(
+        [case],
+        at_most(np.inf),
+        [
+            *(
+                Mistake(
+                    f"recon is {bad} for logits of ±800. There p is 0 or 1 in floating "
+                    "point: go from the logits to the loss without p (lesson 5).",
+                    lambda *case, bad=bad: made(bad, exact_kl(*case[2:4]), case[4]),
+                )
+                for bad in (np.nan, np.inf)
+            ),
+            *(
+                Mistake(
+                    "For logits of ±800 recon is too small: p was kept away from 0 and "
+                    f"1 by {tiny:g}, so that no pixel costs more than "
+                    f"{-np.log(tiny):.1f} nats. Go from the logits to the loss without "
+                    "p (lesson 5).",
+                    at_most(-np.log(tiny)),
+                )
+                for tiny in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15)
+            ),
         ],
     )
 
@@ -161,8 +304,8 @@ def kl_weight(judge: Judge) -> None:
                 lambda step, warmup: exact(step + 1, warmup),
             ),
             Mistake(
-                "It jumps from 0 to 1. Wanted is a straight line between: `//` rounds "
-                "down.",
+                "It jumps from 0 to 1 (does `//` round it down?). Wanted is a straight "
+                "line between.",
                 lambda step, warmup: float(step >= warmup),
             ),
             Mistake(
@@ -226,6 +369,22 @@ def collapsed_loss(judge: Judge) -> None:
             Mistake(
                 "You averaged over the pixels. Their costs add up.",
                 lambda X: exact(X) / X.shape[1],
+            ),
+            Mistake(
+                "You averaged over the pixels that are not the same in every image. "
+                "The costs of the pixels add up.",
+                lambda X: exact(X) / np.ptp(X, axis=0).sum(),
+            ),
+            *(
+                Mistake(
+                    "Those are means over the pixels of each image. The decoder says "
+                    "one probability for each pixel: the mean over the images, axis 0.",
+                    f,
+                )
+                for f in (
+                    lambda X: entropy(X.mean(axis=1)).sum(),
+                    lambda X: entropy(X.mean(axis=1)).mean(),
+                )
             ),
             Mistake(
                 "You summed over the images. Wanted is the loss per image.",

@@ -21,8 +21,9 @@ def image_by_image(logits, x, mu, logvar, beta):
     recon = kl = 0.0
     for row, image in zip(logits, x):
         for logit, pixel in zip(row, image):
-            p = 1 / (1 + math.exp(-logit))
-            recon -= math.log(p if pixel else 1 - p) / len(x)
+            against = -logit if pixel else logit
+            recon += max(against, 0) / len(x)
+            recon += math.log1p(math.exp(-abs(logit))) / len(x)
     for means, logs in zip(mu, logvar):
         kl += sum(m * m + math.exp(v) - 1 - v for m, v in zip(means, logs)) / 2 / len(x)
     return [recon + beta * kl, recon, kl]
@@ -31,7 +32,7 @@ def image_by_image(logits, x, mu, logvar, beta):
 @right(1)
 def in_float32(logits, x, mu, logvar, beta):
     logits, x, mu, logvar = (np.float32(a) for a in (logits, x, mu, logvar))
-    recon = np.sum(np.log1p(np.exp((1 - 2 * x) * logits))) / len(x)
+    recon = np.sum(np.logaddexp(0, (1 - 2 * x) * logits)) / len(x)
     kl = -np.sum(1 + logvar - mu**2 - np.exp(logvar)) / (2 * len(x))
     return recon + np.float32(beta) * kl, recon, kl
 
