@@ -183,6 +183,18 @@ MATMUL = [
         lambda g, X, W: (g * W, g * X),
     ),
     Mistake(
+        "Both adjoints are transposed: X̄ has the shape of X, and W̄ that of W.",
+        lambda g, X, W: (W @ g.T, g.T @ X),
+    ),
+    Mistake(
+        "X̄ is transposed: it has the shape of X.",
+        lambda g, X, W: (W @ g.T, X.T @ g),
+    ),
+    Mistake(
+        "W̄ is transposed: it has the shape of W.",
+        lambda g, X, W: (g @ W.T, g.T @ X),
+    ),
+    Mistake(
         "Both adjoints are right but in the opposite order: X̄ first.",
         lambda g, X, W: (X.T @ g, g @ W.T),
     ),

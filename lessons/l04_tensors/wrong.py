@@ -113,6 +113,16 @@ def cell_by_cell(g, X, W):
     return g * W, g * X
 
 
+@wrong(3, "Both adjoints are transposed")
+def both_the_other_way(g, X, W):
+    return W @ g.T, g.T @ X
+
+
+@wrong(3, "W̄ is transposed")
+def w_the_other_way(g, X, W):
+    return g @ W.T, g.T @ X
+
+
 @wrong(3, "X̄ first")
 def exchanged(g, X, W):
     return X.T @ g, g @ W.T

@@ -20,7 +20,12 @@ def traverse(judge: Judge) -> None:
         W, b = judge.normal(Z, 6), judge.normal(6)
 
         def decode(codes: Array, W: Array = W, b: Array = b) -> Array:
-            return np.tanh(np.asarray(codes) @ W + b)
+            codes = np.asarray(codes)
+            if codes.ndim != 2:
+                raise ValueError(
+                    f"decode takes codes (M, {len(W)}), not an array {codes.shape}"
+                )
+            return np.tanh(codes @ W + b)
 
         cases.append((decode, judge.normal(Z), latent, judge.normal(M)))
 
@@ -113,7 +118,8 @@ def mutual_information(judge: Judge) -> None:
     from sklearn.metrics import mutual_info_score
 
     cases = []
-    for N, K, bins, noise in [(200, 3, 5, 0.5), (300, 4, 20, 1.0), (60, 2, 8, 0.1)]:
+    sizes = [(200, 3, 5, 0.5), (300, 4, 20, 1.0), (60, 2, 8, 0.1), (250, 6, 3, 0.8)]
+    for N, K, bins, noise in sizes:
         factor = (judge.uniform(N) ** 2 * K).astype(int)  # some values are rarer
         cases.append((factor + noise * judge.normal(N), factor, bins))
 
@@ -122,6 +128,14 @@ def mutual_information(judge: Judge) -> None:
 
     def joint(code: Array, factor: Array, bins: int) -> float:
         return _entropy(_binned(code, bins) * (factor.max() + 1) + factor)
+
+    def counted(code: Array, factor: Array, bins: int) -> float:
+        """Σ p log [n(b, f) / (n(b) n(f))]: a log N is left over."""
+        return exact(code, factor, bins) - float(np.log(len(code)))
+
+    def largest_alone(code: Array, factor: Array, bins: int) -> float:
+        edges = np.linspace(code.min(), code.max(), bins + 1)
+        return float(mutual_info_score(np.searchsorted(edges, code, "right"), factor))
 
     def by_quantiles(code: Array, factor: Array, bins: int) -> float:
         edges = np.quantile(code, np.linspace(0, 1, bins + 1)[1:-1])
@@ -159,6 +173,48 @@ def mutual_information(judge: Judge) -> None:
                 lambda code, factor, bins: len(code) * exact(code, factor, bins),
             ),
             Mistake(
+                "Those are counts in place of shares: divide each by N, the joint and "
+                "both margins.",
+                lambda *case: len(case[0]) * counted(*case),
+            ),
+            Mistake(
+                "In the logarithm are counts: divide each by N, the joint and both "
+                "margins.",
+                counted,
+            ),
+            Mistake(
+                "The largest value of the code got a bin of its own. It belongs to the "
+                "last bin.",
+                largest_alone,
+            ),
+            *(
+                Mistake("There is one bin too few: `bins` bins have bins + 1 edges.", f)
+                for f in (
+                    lambda code, factor, bins: exact(code, factor, bins - 1),
+                    lambda code, factor, bins: largest_alone(code, factor, bins - 1),
+                )
+            ),
+            *(
+                Mistake(
+                    f"The code is put into {always} bins, whatever `bins` is.",
+                    lambda code, factor, bins, always=always: exact(
+                        code, factor, always
+                    ),
+                )
+                for always in (20, 10)
+            ),
+            Mistake(
+                "The factor was put into bins too. Its values are kinds already: with "
+                "fewer bins than values some would be thrown together.",
+                lambda code, factor, bins: float(
+                    mutual_info_score(_binned(code, bins), _binned(factor, bins))
+                ),
+            ),
+            Mistake(
+                "That is the entropy of the code's bins, whatever the factor is.",
+                lambda code, factor, bins: _entropy(_binned(code, bins)),
+            ),
+            Mistake(
                 "The bins hold equal numbers of images. Wanted are bins of equal "
                 "width.",
                 by_quantiles,
@@ -182,6 +238,28 @@ def mig(judge: Judge) -> None:
     for Z, F in [(4, 3), (3, 5), (6, 2), (5, 4)]:
         entropies = 1 + judge.uniform(F)
         cases.append((judge.uniform(Z, F) * entropies, entropies))
+    information, entropies = cases[0]
+    tied = information.copy()
+    tied[tied.argmin(axis=0)[0], 0] = tied[:, 0].max()
+    cases.append((tied, entropies))
+
+    def first_rows(information: Array) -> Array:
+        return information[0] - information[1]
+
+    def smallest(information: Array) -> Array:
+        columns = [sorted(column) for column in information.T.tolist()]
+        return np.array([c[1] - c[0] for c in columns])
+
+    def of_rows(information: Array) -> Array:
+        ranked = np.sort(information, axis=1)
+        return ranked[-1] - ranked[-2]
+
+    def distinct(information: Array) -> Array:
+        columns = [sorted(set(column)) for column in information.T.tolist()]
+        return np.array([c[-1] - c[-2] for c in columns])
+
+    def of(gap: Callable[[Array], Array]) -> Callable[[Array, Array], float]:
+        return lambda information, H: float(np.mean(gap(information) / H))
 
     def gaps(information: Array) -> Array:
         """The two largest of each column, one less the other."""
@@ -208,6 +286,36 @@ def mig(judge: Judge) -> None:
                 "The gap is between factors, for each latent. Wanted is, for each "
                 "factor, the gap between latents: down a column.",
                 lambda information, H: float(gaps((information / H).T).mean()),
+            ),
+            Mistake(
+                "The gap is between factors, for each latent, and not divided by the "
+                "entropy. Wanted is, for each factor, the gap between latents: down a "
+                "column.",
+                lambda information, H: float(gaps(information.T).mean()),
+            ),
+            Mistake(
+                "Each row was sorted, where each column has to be: `np.sort` sorts "
+                "along the last axis unless it is told another.",
+                of(of_rows),
+            ),
+            *(
+                Mistake(
+                    "Nothing was sorted: that is the first latent less the second.", f
+                )
+                for f in (of(first_rows), of(lambda i: np.abs(first_rows(i))))
+            ),
+            *(
+                Mistake(
+                    "Those are the two latents that tell least. Wanted are the two "
+                    "that tell most.",
+                    f,
+                )
+                for f in (of(smallest), of(lambda i: -smallest(i)))
+            ),
+            Mistake(
+                "Two latents that tell equally much were taken for one. The second "
+                "latent is then as good as the best, and the gap is 0.",
+                of(distinct),
             ),
             Mistake(
                 "That is the best latent alone. MIG asks how far it is ahead: a code "

@@ -37,7 +37,8 @@ def mig(information: np.ndarray, entropies: np.ndarray) -> float:
     """Exercise 12.3. Return the mutual information gap, a number from 0 to 1.
 
     information (Z, F) has I(latent j; factor k) in row j and column k; entropies (F,)
-    has H of each factor. For each factor: how far the best latent is ahead of the
-    second, as a share of the factor's entropy; then the mean over the factors.
+    has H of each factor; Z is at least 2. For each factor: how far the best latent is
+    ahead of the second, as a share of the factor's entropy; then the mean over the
+    factors. If two latents tell equally much, neither is ahead: the gap is 0.
     """
     raise NotImplementedError("exercise 12.3")

@@ -65,6 +65,16 @@ def not_decoded(decode, z, latent, values):
     return codes
 
 
+@wrong(1, "decode takes codes (M, 3), not an array (3,)")
+def one_code_at_a_time(decode, z, latent, values):
+    pictures = []
+    for value in values:
+        code = z.copy()
+        code[latent] = value
+        pictures.append(decode(code))
+    return np.stack(pictures)
+
+
 def _shares(code, factor, bins):
     values = np.unique(factor)
     cells = np.linspace(code.min(), code.max(), bins + 1)
@@ -134,6 +144,52 @@ def no_code(code, factor, bins=20):
     return _h(_shares(code, factor, bins).sum(axis=0))
 
 
+def _of_cells(cells, factor):
+    counts = np.array(
+        [
+            [np.sum((cells == b) & (factor == f)) for f in np.unique(factor)]
+            for b in np.unique(cells)
+        ]
+    )
+    return _terms(counts / len(factor)).sum()
+
+
+@wrong(2, "a bin of its own")
+def top_bin(code, factor, bins=20):
+    edges = np.linspace(code.min(), code.max(), bins + 1)
+    return _of_cells(np.digitize(code, edges), factor)
+
+
+@wrong(2, "one bin too few")
+def bins_for_edges(code, factor, bins=20):
+    return _terms(_shares(code, factor, bins - 1)).sum()
+
+
+@wrong(2, "into 20 bins, whatever")
+def bins_not_used(code, factor, bins=20):
+    return _terms(_shares(code, factor, 20)).sum()
+
+
+@wrong(2, "in place of shares")
+def counts_throughout(code, factor, bins=20):
+    return _terms(_shares(code, factor, bins) * len(code)).sum()
+
+
+@wrong(2, "In the logarithm are counts")
+def counts_in_the_logarithm(code, factor, bins=20):
+    return _terms(_shares(code, factor, bins) * len(code)).sum() / len(code)
+
+
+@wrong(2, "The factor was put into bins too")
+def both_in_bins(code, factor, bins=20):
+    return _terms(np.histogram2d(code, factor, bins)[0] / len(code)).sum()
+
+
+@wrong(2, "entropy of the code's bins")
+def no_factor(code, factor, bins=20):
+    return _h(_shares(code, factor, bins).sum(axis=1))
+
+
 @wrong(3, "not divided by the factor's entropy")
 def in_nats(information, entropies):
     ranked = np.sort(information, axis=0)
@@ -144,6 +200,36 @@ def in_nats(information, entropies):
 def along_rows(information, entropies):
     ranked = np.sort(information / entropies, axis=1)
     return (ranked[:, -1] - ranked[:, -2]).mean()
+
+
+@wrong(3, "for each latent, and not divided")
+def along_rows_in_nats(information, entropies):
+    ranked = np.sort(information, axis=1)
+    return (ranked[:, -1] - ranked[:, -2]).mean()
+
+
+@wrong(3, "Each row was sorted")
+def last_axis(information, entropies):
+    ranked = np.sort(information)
+    return ((ranked[-1] - ranked[-2]) / entropies).mean()
+
+
+@wrong(3, "Nothing was sorted")
+def first_two(information, entropies):
+    return (abs(information[0] - information[1]) / entropies).mean()
+
+
+@wrong(3, "that tell least")
+def from_the_small_end(information, entropies):
+    ranked = np.sort(information, axis=0)
+    return ((ranked[0] - ranked[1]) / entropies).mean()
+
+
+@wrong(3, "were taken for one")
+def the_best_dropped(information, entropies):
+    best = information.max(axis=0)
+    rest = np.where(information < best, information, 0)
+    return ((best - rest.max(axis=0)) / entropies).mean()
 
 
 @wrong(3, "best latent alone")
