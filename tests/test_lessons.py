@@ -397,10 +397,35 @@ def test_reset_moves_answers_aside(
     fresh = clone.answers.read_text("utf-8")
     for text in ("my work\n", "my other work\n"):
         clone.answers.write_text(text, "utf-8")
-        commands.reset(1)
+        commands.reset("1")
         assert clone.answers.read_text("utf-8") == fresh
     kept = sorted(p.read_text("utf-8") for p in clone.folder.glob("exercise.*.py"))
     assert kept == ["my other work\n", "my work\n"]
+
+
+@pytest.mark.parametrize("command", ["run", "reset"])
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [("11.2", "takes a lesson: {} 11"), ("x", "takes a lesson, {} 8, not 'x'")],
+)
+def test_a_command_for_a_lesson_says_what_it_takes(
+    command: str, what: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        commands.main([command, what])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"lessons: {command} {says.format(command)}\n"
+
+
+def test_a_lesson_ends_in_silence_when_its_reader_does() -> None:
+    script = [sys.executable, "-m", "lessons", "run", "1"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        script, cwd=ROOT.parent, stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.fixture(scope="module")
@@ -442,6 +467,28 @@ def steps(node: ast.AST, named: bool) -> set[str]:
     made = [n.value for n in ast.walk(node) if isinstance(n, kinds) and n.value]
     blank = [Blank().visit(copy.deepcopy(value)) for value in made]
     return {ast.unparse(b) for b in blank if len(list(ast.walk(b))) > 6}
+
+
+def test_a_handout_tells_students_of_what_it_has(handed_out: Path) -> None:
+    (guide,) = (p for p in handed_out.rglob("*.md") if p.name != "hints.md")
+    assert guide == handed_out / "README.md"
+    text = guide.read_text("utf-8")
+    assert "in this folder" in text
+    said = set(re.findall(r"python -m lessons (\w+)", text))
+    assert said == set(commands.COMMANDS) - {"solution", "handout", "notebooks"}
+    for name in re.findall(r"`(lessons/[\w./]+)`", text):
+        assert name == "lessons/out" or (handed_out / name).exists()
+    absent = {*commands.TEACHERS, "git clone", "make ", "nstructor", "site"}
+    assert not [word for word in absent if word in text]
+
+
+def test_the_guide_of_a_handout_says_what_the_clones_says() -> None:
+    said, there = (
+        set(re.findall(r"^(?:\| |[234]\. |- ).*", (ROOT / f).read_text("utf-8"), re.M))
+        for f in ("student.md", "README.md")
+    )
+    assert len(said) >= 12
+    assert said <= there
 
 
 def test_a_handout_holds_no_solution(handed_out: Path) -> None:

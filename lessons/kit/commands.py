@@ -10,6 +10,7 @@ import json as jsonlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -30,7 +31,14 @@ from minivae.errors import UserError
 WIDTH = 79
 PRINTED = 4  # lines of what an answer prints
 TEACHERS = ("solution.py", "right.py", "wrong.py", "notes.md")  # not in a handout
-KEPT_OUT = ("__pycache__", "out", "site", *TEACHERS)
+GUIDES = ("README.md", "student.md")  # there the students' stands on top
+KEPT_OUT = ("__pycache__", "out", "site", *GUIDES, *TEACHERS)
+SCRIPT = """\
+import runpy, signal, sys
+if hasattr(signal, "SIGPIPE"):  # end in silence when `head`, say, has read enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
 
 
 def list_() -> None:
@@ -42,19 +50,30 @@ def list_() -> None:
     print("run it: python -m lessons run 1; its exercises: python -m lessons check 1")
 
 
-def run(number: Positional[int]) -> int:
+def run(what: Positional[str]) -> int:
     """Run a lesson as a script; its figures are written into lessons/out.
 
     Args:
-        number: the lesson's
+        what: a lesson, 8
     """
-    found = lesson(number)
+    found = _whole("run", what)
     environment = dict(os.environ, MPLBACKEND="Agg")
     path = [str(ROOT.parent), *(p for p in sys.path if p)]
     environment["PYTHONPATH"] = os.pathsep.join(path)
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")  # faster with nets so small
     script = found.folder / "lesson.py"
-    return subprocess.run([sys.executable, str(script)], env=environment).returncode
+    command = [sys.executable, "-c", SCRIPT, str(script)]
+    code = subprocess.run(command, env=environment).returncode
+    return 0 if code == -getattr(signal, "SIGPIPE", 0) else code
+
+
+def _whole(command: str, what: str) -> Lesson:
+    """Return the lesson that a command takes whole; raises `UserError` for others."""
+    if not (number := re.fullmatch(r"(\d+)(\.\d+)?", what)):
+        raise UserError(f"{command} takes a lesson, {command} 8, not {what!r}")
+    if number[2]:
+        raise UserError(f"{command} takes a lesson: {command} {number[1]}")
+    return lesson(int(what))
 
 
 def check(what: Positional[str], file: Path | None = None, json: bool = False) -> int:
@@ -207,13 +226,13 @@ def status() -> None:
     print(f"\n{right} of {every} exercises; ● right  ✗ wrong  ○ open")
 
 
-def reset(number: Positional[int]) -> None:
+def reset(what: Positional[str]) -> None:
     """Put a lesson's exercise.py back as it was; yours is moved aside, never lost.
 
     Args:
-        number: the lesson's
+        what: a lesson, 8
     """
-    found = lesson(number)
+    found = _whole("reset", what)
     fresh = answers.fresh(found)
     if found.answers.exists():
         stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
@@ -239,14 +258,13 @@ def handout(folder: Positional[Path]) -> None:
     if folder.exists():
         raise UserError(f"{folder} exists: a handout is written into a new folder")
     target = folder / "lessons"
-    guide = (ROOT / "README.md").read_text(encoding="utf-8")
     shutil.copytree(
         ROOT,
         target,
         ignore=shutil.ignore_patterns(*KEPT_OUT, "exercise.py", "exercise.*.py"),
     )
-    for_students = re.sub(r"## For instructors.*", "", guide, flags=re.DOTALL)
-    (target / "README.md").write_text(for_students, encoding="utf-8")
+    guide = (ROOT / "student.md").read_text(encoding="utf-8")
+    (folder / "README.md").write_text(guide, encoding="utf-8")
     (target / "kit" / "untouched").mkdir()
     for found in lessons().values():
         text = answers.fresh(found)
