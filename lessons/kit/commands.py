@@ -29,6 +29,7 @@ from lessons.kit.exercises import ROOT, Lesson, at, lesson, lessons
 from minivae.errors import UserError
 
 WIDTH = 79
+NO_BREAK = "\N{NO-BREAK SPACE}"
 PRINTED = 4  # lines of what an answer prints
 TEACHERS = ("solution.py", "right.py", "wrong.py", "notes.md")  # not in a handout
 GUIDES = ("README.md", "student.md")  # there the students' stands on top
@@ -161,15 +162,16 @@ def hint(what: Positional[str], more: Positional[int] = 1) -> None:
 
 
 def _numbered(number: int, text: str) -> str:
-    """A hint, its lines under each other behind its number."""
+    """A hint, its lines under each other behind its number; `...` stays in one line."""
+    kept = re.sub(r"`[^`]*`", lambda code: code[0].replace(" ", NO_BREAK), text)
     return textwrap.fill(
-        text,
+        kept,
         WIDTH,
         initial_indent=f"{number}. ",
         subsequent_indent="   ",
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(NO_BREAK, " ")
 
 
 def _one(what: str) -> tuple[Lesson, str]:

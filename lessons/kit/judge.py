@@ -238,17 +238,29 @@ def _kind(value: Any) -> str:
 def _first_difference(
     got: Sequence[Any], wanted: Sequence[Any], tolerance: float, returns: Sequence[str]
 ) -> tuple[int, str]:
-    """Find the first case that differs, and tell of shapes, or of the worst element."""
+    """Find the first case that differs, and tell of shapes, or of the worst elements.
+
+    Of several values each has its line: what is wrong, and what is right in all cases.
+    """
     for k, (g, w) in enumerate(zip(got, wanted, strict=True)):
         if close(g, w, tolerance):
             continue
         arrays = zip(parts(g), parts(w), strict=True)
-        for name, (a, b) in zip(_names(w, returns), arrays, strict=True):
+        lines, right = [], []
+        for i, (name, (a, b)) in enumerate(
+            zip(_names(w, returns), arrays, strict=True)
+        ):
             if a.shape != b.shape:
                 of, wanted_shape = f" of {name}" * bool(name), b.shape or "one number"
                 return k, f"the shape{of} is {a.shape}; wanted is {wanted_shape}"
+            ours, theirs = ([parts(v)[i] for v in values] for values in (got, wanted))
             if not _close(tolerance)(a, b):
-                return k, _worst(a, b, name)
+                c = ratio(ours, theirs)
+                times = "" if c is None else f", {c:.4g} times that in every case"
+                lines.append(_worst(a, b, name) + times)
+            elif all(map(_close(tolerance), ours, theirs)):
+                right.append(f"{name} is right")
+        return k, "\n".join(lines + right)
     raise AssertionError("nothing differs")
 
 

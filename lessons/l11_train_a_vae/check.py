@@ -233,6 +233,7 @@ def vae_loss(judge: Judge) -> None:
             *(Mistake(says, instead(recon=f)) for says, f in RECON.items()),
             *(Mistake(says, instead(kl=f)) for says, f in KL.items()),
         ],
+        returns=("loss", "recon", "kl"),
     )
 
     x = np.array([[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
@@ -272,6 +273,7 @@ def vae_loss(judge: Judge) -> None:
                 for tiny in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15)
             ),
         ],
+        returns=("loss", "recon", "kl"),
     )
 
 
