@@ -323,8 +323,34 @@ def test_a_difference_is_told_in_the_names_of_the_function() -> None:
             lambda *numbers: (numbers[0] / 2, sum(numbers[1:]) / 2),
             returns=("the half", "the rest"),
         )
-    with_names = "with whole = 3., more[0] = 4., more[1] = 2."
-    assert str(told.value) == f"the rest is 4; expected 3\n{with_names}"
+    assert str(told.value).splitlines() == [
+        "the rest is 4; expected 3 (a factor of 1.333 in every case)",
+        "the half is right",
+        "with whole = 3., more[0] = 4., more[1] = 2.",
+    ]
+
+
+def test_a_value_is_called_right_only_if_it_is_in_every_case() -> None:
+    def sums(a: float, b: float) -> Any:
+        return a + b + 1, a * a, 2 * a * b
+
+    with pytest.raises(Refusal) as told:
+        Judge(sums).match(
+            [(1.0, 2.0), (2.0, 3.0)],
+            lambda a, b: (a + b, a, a * b),
+            returns=("sum", "first", "product"),
+        )
+    assert str(told.value).splitlines() == [
+        "sum is 4; expected 3",
+        "product is 4; expected 2 (a factor of 2 in every case)",
+        "with a = 1., b = 2.",
+    ]
+
+
+def test_a_formula_of_a_hint_stays_in_one_line() -> None:
+    formula = "`" + " + ".join(["p log p"] * 6) + "`"
+    told = commands._numbered(2, f"{'so ' * 20}{formula} and more")
+    assert told.splitlines()[1] == f"   {formula} and more"
 
 
 def test_what_a_kernel_prints_names_its_thread_and_a_right_one_is_told_so(

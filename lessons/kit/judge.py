@@ -256,7 +256,7 @@ def _first_difference(
             ours, theirs = ([parts(v)[i] for v in values] for values in (got, wanted))
             if not _close(tolerance)(a, b):
                 c = ratio(ours, theirs)
-                times = "" if c is None else f", {c:.4g} times that in every case"
+                times = "" if c is None else f" (a factor of {c:.4g} in every case)"
                 lines.append(_worst(a, b, name) + times)
             elif all(map(_close(tolerance), ours, theirs)):
                 right.append(f"{name} is right")

@@ -118,6 +118,11 @@ def both_the_other_way(g, X, W):
     return W @ g.T, g.T @ X
 
 
+@wrong(3, "X̄ is transposed")
+def x_the_other_way(g, X, W):
+    return W @ g.T, X.T @ g
+
+
 @wrong(3, "W̄ is transposed")
 def w_the_other_way(g, X, W):
     return g @ W.T, g.T @ X

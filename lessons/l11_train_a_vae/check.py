@@ -46,8 +46,6 @@ def _sigmoid(logits: Array) -> Array:
 RECON: dict[str, Callable[[Array, Array], Array]] = {  # what a pixel costs
     "kl is right. In recon only the pixels that are 1 are paid for: those that are 0 "
     "cost −log(1 − p).": lambda logits, x: x * _pixels(logits, x),
-    "kl is right. In recon only the pixels that are 0 are paid for: those that are 1 "
-    "cost −log p.": lambda logits, x: (1 - x) * _pixels(logits, x),
     "kl is right. recon is the squared error: wanted is −log p of the pixel.": (
         lambda logits, x: (_sigmoid(logits) - x) ** 2
     ),
@@ -265,12 +263,11 @@ def vae_loss(judge: Judge) -> None:
             *(
                 Mistake(
                     "For logits of ±800 recon is too small: p was kept away from 0 and "
-                    f"1 by {tiny:g}, so that no pixel costs more than "
-                    f"{-np.log(tiny):.1f} nats. Go from the logits to the loss without "
-                    "p (lesson 5).",
+                    "1, so that no wrong pixel costs more than some −log ε. Go from "
+                    "the logits to the loss without p (lesson 5).",
                     at_most(-np.log(tiny)),
                 )
-                for tiny in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15)
+                for tiny in (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15)
             ),
         ],
         returns=("loss", "recon", "kl"),

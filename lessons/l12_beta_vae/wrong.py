@@ -58,6 +58,13 @@ def counted_from_one(decode, z, latent, values):
     return decode(codes)
 
 
+@wrong(1, "The latent after it")
+def one_too_far(decode, z, latent, values):
+    codes = np.tile(z, (len(values), 1))
+    codes[:, (latent + 1) % len(z)] = values
+    return decode(codes)
+
+
 @wrong(1, "Those are the codes")
 def not_decoded(decode, z, latent, values):
     codes = np.tile(z, (len(values), 1))
@@ -168,6 +175,11 @@ def bins_for_edges(code, factor, bins=20):
 @wrong(2, "into 20 bins, whatever")
 def bins_not_used(code, factor, bins=20):
     return _terms(_shares(code, factor, 20)).sum()
+
+
+@wrong(2, "into 10 bins, whatever")
+def bins_of_numpy(code, factor, bins=20):
+    return _terms(_shares(code, factor, 10)).sum()
 
 
 @wrong(2, "in place of shares")
