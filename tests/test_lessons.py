@@ -525,17 +525,12 @@ def test_a_handout_holds_no_solution(handed_out: Path) -> None:
         text = (found.folder / "solution.py").read_text("utf-8")
         for exercise in found.exercises:
             assert source_of(text, exercise.name) not in texts, exercise.label
-    guide = (handed_out / "lessons/README.md").read_text("utf-8")
-    assert "python -m lessons check" in guide
-    assert "wrong.py" not in guide
 
 
 @by_lesson
 def test_a_page_shows_no_answer_to_its_own_exercises(found: Lesson) -> None:
     """Not under other names either, nor more than two thirds of its steps."""
     text = (found.folder / "lesson.py").read_text("utf-8")
-    if found.number == 11 and "otherwise=" in text:
-        return  # it brings answers of its own
     page = ast.parse(text)
     for node in ast.parse((found.folder / "solution.py").read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef):

@@ -82,11 +82,11 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def yours(label: str, otherwise: Answer | None = None) -> Any:
+def yours(label: str) -> Any:
     """Return the learner's answer to an exercise if it is right, else the course's.
 
     Prints one line that says which. In a handout, which has no solutions, the lesson
-    ends here if it does not bring an answer of its own, `otherwise`.
+    ends here.
     """
     from lessons.kit.checking import check
 
@@ -96,13 +96,11 @@ def yours(label: str, otherwise: Answer | None = None) -> Any:
         print(f"{exercise.name} is yours: exercise {label} is right.")
         return getattr(load(lesson.answers), exercise.name)
     yet = {"open": "open", "wrong": "not right yet"}[state]
-    if otherwise is None and not (lesson.folder / "solution.py").exists():
+    if not (lesson.folder / "solution.py").exists():
         print(f"Here the lesson needs {exercise.name}: exercise {label} is {yet}.")
         print("Write it in exercise.py beside the lesson, check it, and run it again.")
         sys.exit(1)
     print(f"{exercise.name} is the course's until yours is right: {label} is {yet}.")
-    if otherwise is not None:
-        return otherwise
     return getattr(import_module(f"{lesson.package}.solution"), exercise.name)
 
 

@@ -58,13 +58,6 @@ def counted_from_one(decode, z, latent, values):
     return decode(codes)
 
 
-@wrong(1, "The latent after it")
-def one_too_far(decode, z, latent, values):
-    codes = np.tile(z, (len(values), 1))
-    codes[:, (latent + 1) % len(z)] = values
-    return decode(codes)
-
-
 @wrong(1, "Those are the codes")
 def not_decoded(decode, z, latent, values):
     codes = np.tile(z, (len(values), 1))
