@@ -147,7 +147,7 @@ def rows(beta, seed):
     return [traverse(model.picture, z, int(j), values) for j in top]
 
 
-drawn, panels = kit.canvas(2, height=1.3)
+drawn, panels = kit.canvas(2, height=1.4)
 for axes, beta in zip(panels, (1.0, 8.0)):
     kit.tiles(axes, np.concatenate(rows(beta, 0)), columns=9)
     axes.set_title(f"β = {beta:g}: three latents, −2 to 2")
