@@ -26,11 +26,12 @@ import numpy as np
 
 from minivae import models
 from minivae.backend import Array
-from minivae.data import Dataset, load
+from minivae.data import Dataset, Images, load
 from minivae.errors import UserError
 from minivae.evaluate import disentanglement
 from minivae.evaluate import factor_metrics as metrics
 from minivae.evaluate.bounds import draw
+from minivae.evaluate.features import flat
 from minivae.models import Autoencoder
 from minivae.random import Noise, Stream
 from minivae.train import fit
@@ -156,7 +157,7 @@ def run(
 
 def spectrum_of(data: Dataset) -> Spectrum:
     """Return the eigenvalues of the training images' covariance."""
-    images = data.train.images.reshape(len(data.train), -1).astype(np.float64)
+    images = flat(data.train.images)
     return Spectrum.of(images - images.mean(axis=0))
 
 
@@ -182,13 +183,13 @@ def point(name: str, model: Autoencoder, data: Dataset, seed: int) -> Point:
     """Measure a trained model."""
     rates, distortion = measured(model, data.train.images)
     test = measured(model, data.test.images)
-    codes = model.embed(data.test.images).astype(np.float64)
+    codes = model.embed(data.test.images[:]).astype(np.float64)
     if data.factors is not None:
         scores = disentanglement(model, data)
         turned = turned_migs(codes[:, scores["latents"]], data.test.factors, seed)
     else:
         assert data.test.labels is not None
-        labels = data.test.labels[:, None]
+        labels = data.test.labels[:][:, None]
         told = metrics.mutual_information(codes, labels)
         scores = {
             "factors": {"digit": len(np.unique(labels))},
@@ -211,7 +212,7 @@ def point(name: str, model: Autoencoder, data: Dataset, seed: int) -> Point:
     )
 
 
-def measured(model: Autoencoder, images: Array) -> tuple[list[float], float]:
+def measured(model: Autoencoder, images: Images) -> tuple[list[float], float]:
     """Return the KL of each latent and the distortion, at one draw of z an image."""
     D, kls, recons = math.prod(model.shape), [], []
     for start in range(0, len(images), AT_ONCE):

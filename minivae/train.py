@@ -17,13 +17,13 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from minivae import backend, checkpoint
 from minivae.backend import Array, xp_of
-from minivae.data import Dataset, load
+from minivae.data import Dataset, Images, UnreadableError, load_again
 from minivae.distributions import NoiseLike
 from minivae.errors import UserError
 from minivae.interrupts import Interrupts
@@ -83,12 +83,7 @@ def fit(
         config = {
             "model": model.config(),
             "train": asdict(chosen),
-            "data": {
-                "name": data.name,
-                "source": data.source,
-                "data_dir": data.data_dir,
-                "sha256": data.digest(),
-            },
+            "data": data.told(),
             "threads": threads,
             "versions": _versions(),
         }
@@ -120,7 +115,7 @@ def resume(
     model, config = stored(folder)
     chosen = stored_options(folder, config)
     if data is None:
-        data = load(config["data"]["source"], config["data"]["data_dir"])
+        data = load_again(config["data"])
     if data.digest() != config["data"]["sha256"]:
         raise UserError(
             f"{data.source} is not what {folder} was trained on: its digest differs"
@@ -244,8 +239,11 @@ class _Training:
         ):
             if note and not self.run.finished:
                 progress.note(note)
-            while not self.run.finished:
-                self.run_epoch(progress, interrupts)
+            try:
+                while not self.run.finished:
+                    self.run_epoch(progress, interrupts)
+            except UnreadableError as error:
+                raise UserError(f"{error}; {self.stopped()}") from error
             for kernel, count in launches.items():
                 progress.note(f"{count:8} launches of {kernel}")
         self.run.model.load_state(self.best_weights)
@@ -253,25 +251,26 @@ class _Training:
     def run_epoch(self, progress: Progress, interrupts: Interrupts) -> None:
         """Train on every image once, or on those left of an epoch that was stopped."""
         epoch, model = len(self.run.metrics), self.run.model
-        images = self.data.epoch(epoch, self.options.seed)
+        options = self.options
         shuffle = np.random.Generator(np.random.PCG64())
         shuffle.bit_generator.state = self.order
-        batches = _batches(shuffle.permutation(len(images)), self.options.batch)
-        for rows in batches[self.steps_done :]:
+        for x in self.data.batches(
+            epoch, options.seed, shuffle, options.batch, self.steps_done
+        ):
             self.optimizer.lr, warmth = self.rates(self.optimizer.steps)
             terms = train_step(
                 model,
                 self.optimizer,
-                images[rows],
+                x,
                 self.latent,
                 warmth,
                 self.dropout,
                 *self.still(),
             )
-            self.sums += len(rows) * np.array(terms)
+            self.sums += len(x) * np.array(terms)
             progress.step(epoch + 1, *terms[:2])
             if interrupts.asked:
-                self.halt()
+                raise KeyboardInterrupt(self.stopped())
         self.end_epoch(dict(shuffle.bit_generator.state))
         progress.epoch(self.run.metrics[-1])
         if self.run.finished and epoch + 1 < self.options.epochs:
@@ -282,7 +281,7 @@ class _Training:
                 f"{self.run.best_epoch}"
             )
         if interrupts.asked:
-            self.halt()
+            raise KeyboardInterrupt(self.stopped())
 
     def end_epoch(self, order: dict[str, Any]) -> None:
         """Measure, keep the weights if they are the best so far, and save."""
@@ -314,14 +313,14 @@ class _Training:
             if is_best:
                 checkpoint.write_tensors(folder / checkpoint.BEST, self.best_weights)
 
-    def halt(self) -> NoReturn:
-        """Save the state between two steps, and raise `KeyboardInterrupt`."""
+    def stopped(self) -> str:
+        """Save the state between two steps; returns where that was."""
         told = f"stopped after step {self.optimizer.steps}"
         if self.run.path is None:
-            raise KeyboardInterrupt(f"{told}; nothing was saved, for want of a folder")
+            return f"{told}; nothing was saved, for want of a folder"
         self.save(self.run.path)
         how = checkpoint.how_to_resume(self.run.path)
-        raise KeyboardInterrupt(f"{told}, all is saved; go on with: {how}")
+        return f"{told}, all is saved; go on with: {how}"
 
     def moments(self) -> dict[str, Array]:
         """Return the optimizer's moments, by their names in the state."""
@@ -440,11 +439,6 @@ def warmth_at(step: int, warmup_steps: int) -> float:
     return min(1.0, step / warmup_steps) if warmup_steps else 1.0
 
 
-def _batches(rows: Array, size: int) -> list[Array]:
-    """Cut the row numbers of a shuffled epoch into batches."""
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
 def evaluation_noise(model: Autoencoder, first: int, count: int, draw: int) -> Array:
     """Return ε (count, Z) of the images from number `first` on, for one draw.
 
@@ -457,7 +451,7 @@ def evaluation_noise(model: Autoencoder, first: int, count: int, draw: int) -> A
 
 
 @no_grad()
-def validate(model: Autoencoder, images: Array, batch: int = 500) -> dict[str, float]:
+def validate(model: Autoencoder, images: Images, batch: int = 500) -> dict[str, float]:
     """Return recon, kl and the objective without warm-up, means over `images`.
 
     As many draws of z an image as the loss takes, always the same; no dropout, and

@@ -20,7 +20,7 @@ def load(folder: Path, data_dir: Path | None) -> tuple[Run, Dataset]:
 
     run = train.load_run(folder)
     recorded = run.config["data"]
-    images = data.load(recorded["source"], data_dir or recorded["data_dir"])
+    images = data.load_again(recorded, data_dir)
     if images.digest() != recorded["sha256"]:
         raise UserError(
             f"{recorded['source']} is not what {folder} was trained on: "

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from minivae.data import Dataset
     from minivae.sweep import Sweep, Task, Value
 
+OF_DATA = ("data", "data_dir", "block")
 OWN = ("out", "resume", "threads")  # options of `train` that a sweep has its own of
 
 
@@ -141,10 +142,12 @@ READERS: dict[type, Callable[[str], Any]] = {
 
 def _absolute(base: dict[str, Any]) -> dict[str, Any]:
     """Return options that mean the same in another folder, as JSON would have them."""
+    from minivae.data.catalogue import is_own
+
     told = dict(base)
     file, colon, mode = told["data"].rpartition(":")
     for path, rest in ((told["data"], ""), (file, colon + mode)):
-        if path and Path(path).suffix in (".npy", ".npz") and Path(path).exists():
+        if is_own(path) and Path(path).exists():
             told["data"] = f"{Path(path).resolve()}{rest}"
     if told["data_dir"] is not None:
         told["data_dir"] = str(Path(told["data_dir"]).resolve())
@@ -157,7 +160,7 @@ def _check(axes: dict[str, list[Value]], base: dict[str, Any]) -> None:
     for name, values in axes.items():
         for value in values:
             options = base | first | {name: value, "threads": None}
-            prepared(options, _data(str(options["data"]), options["data_dir"]))
+            prepared(options, _data(*(options.get(name) for name in OF_DATA)))
 
 
 # A run
@@ -171,7 +174,7 @@ def finish(task: Task) -> None:
 
     folder = Path(task.folder)
     chosen = task.options | {"threads": task.threads}
-    images = _data(chosen["data"], chosen["data_dir"])
+    images = _data(*(chosen.get(name) for name in OF_DATA))
     with backend.limited_threads(task.threads):
         if (folder / checkpoint.CONFIG).exists():
             run = training.resume(folder, images, quiet=True)
@@ -186,11 +189,11 @@ def finish(task: Task) -> None:
 
 
 @lru_cache(maxsize=1)
-def _data(name: str, data_dir: str | None) -> Dataset:
+def _data(name: Any, data_dir: Any, block: Any) -> Dataset:
     """Load a data set once for the runs that a worker does one after another."""
     from minivae.data import load
 
-    return load(name, data_dir)
+    return load(name, data_dir, block)
 
 
 def _run(sweep: Sweep, pool: Any) -> dict[str, str]:

@@ -46,6 +46,7 @@ def train(
     activation: str = "relu",
     data: str = "fashion10k:dynamic",
     data_dir: Path | None = None,
+    block: int | None = None,
     likelihood: str | None = None,
     latent: int = 20,
     sigma: str = "shared",
@@ -91,8 +92,9 @@ def train(
         hidden: sizes of the encoder's linear layers; none: linear; by default by arch
         decoder_arch: of the decoder, at its own sizes; by default the encoder mirrored
         activation: relu, leaky_relu, elu, tanh, sigmoid or softplus
-        data: a name of `minivae data list` or a file; then :gray, :dynamic, ...
+        data: a name of `minivae data list`, a file or folder; then :gray, :dynamic, ...
         data_dir: folder of the IDX files of fashion and mnist
+        block: images of a file or folder in memory at once; by default all of them
         likelihood: bernoulli, soft_bce, gaussian or squared_error; None: by the data
         latent: size of the code
         sigma: of the gaussian likelihood: shared, pixel (both learned) or a number
@@ -167,7 +169,7 @@ def prepared(
             owner = " or ".join(BELONGS[name])
             raise UserError(f"{name} belongs to --model {owner}, not to {model}")
     if images is None:
-        images = load(chosen["data"], chosen["data_dir"])
+        images = load(chosen["data"], chosen["data_dir"], chosen["block"])
     same = {name: chosen[name] for name in BUILT}
     return models.build(model, shape=images.shape, **same, **own), images, options
 
@@ -198,6 +200,7 @@ def _going_on(folder: Path) -> Callable[..., None]:
     for sizes in {"channels", "hidden"} & stored.keys():
         stored[sizes] = tuple(stored[sizes])
     stored["data"], moved = config["data"]["source"], config["data"]["data_dir"]
+    stored["block"] = config["data"].get("block")
     stored["data_dir"] = moved and Path(moved)
     own = inspect.signature(train)
     parameters = [
@@ -208,14 +211,14 @@ def _going_on(folder: Path) -> Callable[..., None]:
 
     @wraps(train)
     def go_on(**given: Any) -> None:
-        for name in given.keys() - {"data", "data_dir"}:  # their digest tells
+        for name in given.keys() - {"data", "data_dir", "block"}:  # their digest tells
             if given[name] != defaults[name]:
                 raise UserError(
                     f"{folder} was started with {name} {defaults[name]}, not "
                     f"{given[name]}: leave the option out, or train into a new folder"
                 )
         chosen = defaults | given
-        images = load(chosen["data"], chosen["data_dir"])
+        images = load(chosen["data"], chosen["data_dir"], chosen["block"])
         run = training.resume(folder, images)
         if run.trained:
             _show(run, images)

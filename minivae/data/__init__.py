@@ -4,9 +4,10 @@ data = mv.data.load("fashion10k:dynamic")
 data.test.images      # (N, C, H, W), float32
 """
 
-from minivae.data.catalogue import NAMES, load
-from minivae.data.dataset import MODES, Dataset, Split, binarise
+from minivae.data.catalogue import NAMES, load, load_again
+from minivae.data.dataset import MODES, Dataset, Images, Split, binarise
 from minivae.data.factors import Factors
+from minivae.data.rows import UnreadableError
 from minivae.data.sprites import Sprites
 
 __all__ = [
@@ -14,8 +15,11 @@ __all__ = [
     "NAMES",
     "Dataset",
     "Factors",
+    "Images",
     "Split",
     "Sprites",
+    "UnreadableError",
     "binarise",
     "load",
+    "load_again",
 ]

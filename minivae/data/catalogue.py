@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +14,18 @@ from minivae.backend import Array
 from minivae.data.dataset import MODES, Dataset
 from minivae.data.download import SOURCES, cache_folder, is_whole
 from minivae.data.factor_files import read_factored
-from minivae.data.files import as_images, check_labels, read_idx, read_numpy
+from minivae.data.files import (
+    MOST,
+    as_images,
+    check_labels,
+    is_numpy,
+    labels_beside,
+    read_idx,
+    read_numpy,
+)
+from minivae.data.rows import Rows, open_rows
 from minivae.data.sprites import SHAPES, SIDES, SMALL, Sprites
+from minivae.data.stored import LEAST, Pieces, split_rows
 from minivae.errors import UserError
 
 PACKAGED = Path(__file__).parent / "fashion10k"
@@ -54,20 +66,30 @@ def _place(name: str, data_dir: str | Path | None) -> Place:
     return Place(name, "missing", f"minivae data get {name}{option}")
 
 
-def load(name: str, data_dir: str | Path | None = None) -> Dataset:
+def load(
+    name: str, data_dir: str | Path | None = None, block: int | None = None
+) -> Dataset:
     """Load a data set by name, such as "fashion10k:dynamic", or from a file of yours.
 
     Names: "fashion10k" (10,000 images of Fashion-MNIST, shipped here), "digits"
     (scikit-learn, 8x8), "sprites16", "sprites32" and "sprites64" (drawn, with known
     factors), "fashion" and "mnist" (IDX files in `data_dir`, in the cache folder or in
-    Debian's), and the path of an .npz or .npy file. After a colon comes one of the
-    modes of `minivae.data.dataset`. Raises `UserError`.
+    Debian's), and the path of an .npz or .npy file, of an IDX file of images, or of a
+    folder of .npz and .npy files. After a colon comes one of the modes of
+    `minivae.data.dataset`. With `block` the images of your files stay on the disk, and
+    so many of them are in memory at once. Raises `UserError`.
     """
     base, colon, mode = name.rpartition(":")
-    if not colon or (mode not in MODES and Path(name).suffix in (".npz", ".npy")):
+    if not colon or (mode not in MODES and is_own(name)):
         base, mode = name, "gray"
     if mode not in MODES:
         raise UserError(f"{name}: no mode {mode!r}; have {', '.join(MODES)}")
+    if block is not None and (type(block) is not int or block < LEAST):
+        raise UserError(f"a block is at least {LEAST} images, not {block!r}")
+    if block is not None and base in NAMES:
+        raise UserError(
+            f"{base} is read whole: a block is of a file or folder of yours"
+        )
     if base in READERS:
         folder = None if data_dir is None else str(Path(data_dir).resolve())
         parts = READERS[base](data_dir)
@@ -75,28 +97,42 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
         return Dataset.from_parts(base, mode, parts, f"{base}:{mode}", folder, classes)
     if base in SPRITES:
         return _sprites(base, mode)
-    path = Path(base)
-    if path.suffix in (".npz", ".npy"):
-        return _own_file(path, mode)
+    if is_own(base):
+        path = Path(base)
+        return _own(path, mode) if block is None else _by_blocks(path, mode, block)
     raise UserError(
-        f"no data set {base!r}; have {', '.join(NAMES)}, or the path of an .npz or .npy"
+        f"no data set {base!r}; have {', '.join(NAMES)}, or the path of an .npz, .npy "
+        "or IDX file, or of a folder of them"
     )
+
+
+def load_again(told: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
+    """Load a set from what it told of itself; `data_dir` is where it has moved to."""
+    return load(told["source"], data_dir or told["data_dir"], told.get("block"))
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a file, or of a folder, of the user's."""
+    path = Path(name)
+    is_idx = path.suffix == ".gz" or path.name.endswith("-ubyte")
+    is_file = is_idx or path.suffix in (".npz", ".npy")
+    return name not in NAMES and (is_file or (name != "" and path.is_dir()))
 
 
 def _split(source: str, images: Array, *others: Array | None) -> Parts:
     """Split images, and what goes with them, 8 : 1 : 1 by one fixed permutation."""
-    N = len(images)
+    _check_count(len(images), source)
+    return [
+        (images[part], *(None if a is None else a[part] for a in others))
+        for part in split_rows(len(images))
+    ]
+
+
+def _check_count(N: int, source: str) -> None:
     if N < 10:
         raise UserError(
             f"{source}: {N} images are too few to split in three, 10 are needed"
         )
-    order = np.random.default_rng(0).permutation(N)
-    tenth = N // 10
-    edges = (N - 2 * tenth, N - tenth)
-    return [
-        (images[part], *(None if a is None else a[part] for a in others))
-        for part in np.split(order, edges)
-    ]
 
 
 def _fashion10k(data_dir: str | Path | None) -> Parts:
@@ -171,19 +207,65 @@ def _sprites(name: str, mode: str) -> Dataset:
     return Dataset.from_parts(name, mode, parts, source, None, SHAPES, factors)
 
 
-def _own_file(path: Path, mode: str) -> Dataset:
-    """Read a file of the user's, with factors if it has them."""
+def _own(path: Path, mode: str) -> Dataset:
+    """Read a file or a folder of the user's, with factors if it has them."""
     source = f"{path.resolve()}:{mode}"
-    if held := read_factored(path):
+    if path.is_file() and (held := read_factored(path)):
         parts = _split(str(path), held.images, held.labels, held.classes)
         name = f"{path.stem}{held.share}"
         return Dataset.from_parts(name, mode, parts, source, factors=held.factors)
-    images, labels = read_numpy(path)
+    images, labels = _read_own(path)
     images = as_images(images, str(path))
     if labels is not None:
         labels = check_labels(labels, len(images), str(path))
     parts = _split(str(path), images, labels)
-    return Dataset.from_parts(path.stem, mode, parts, source)
+    return Dataset.from_parts(path.absolute().stem, mode, parts, source)
+
+
+def _read_own(path: Path) -> tuple[Array, Array | None]:
+    """Read images, and labels if there are any, as they are in the files."""
+    if path.is_dir():
+        images, labels = open_rows(path)
+        _check_at_once(len(images), images, path)
+        known = None if labels is None else labels.read(0, len(labels))
+        return images.read(0, len(images)), known
+    if path.suffix in (".npz", ".npy") or is_numpy(path):
+        return read_numpy(path)
+    beside = labels_beside(path)
+    return read_idx(path, 3), None if beside is None else read_idx(beside, 1)
+
+
+def _by_blocks(path: Path, mode: str, block: int) -> Dataset:
+    """Return a set whose images, and labels, are read by blocks."""
+    images, labels = open_rows(path)
+    N, source = len(images), str(path)
+    _check_count(N, source)
+    _check_at_once(min(block, N), images, path)
+    size = N if block >= N else block // LEAST * 10  # a whole number of tenths
+    held = Pieces(images, size, source)
+    known = labels and Pieces(labels, size, source)
+
+    def whole_numbers(rows: Array, where: str) -> Array:
+        return check_labels(rows, len(rows), where)
+
+    parts = [
+        (held.split(which, as_images), known and known.split(which, whole_numbers))
+        for which in range(3)
+    ]
+    # another block is another split: numbers measured on the two do not compare
+    name = path.absolute().stem + ("" if block >= N else f" (blocks of {block:,})")
+    data = Dataset.from_parts(name, mode, parts, f"{path.resolve()}:{mode}")
+    return replace(data, block=block)
+
+
+def _check_at_once(count: int, rows: Rows, path: Path) -> None:
+    """Raise `UserError` if so many rows are too many for an array."""
+    shape = (count, *rows.shape[1:])
+    if math.prod(shape) > MOST:
+        raise UserError(
+            f"{path}: {' x '.join(map(str, shape))} numbers are too many to be read at "
+            f"once (at most {MOST:,}): give a smaller --block"
+        )
 
 
 READERS: dict[str, Callable[[str | Path | None], Parts]] = {

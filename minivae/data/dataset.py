@@ -12,20 +12,23 @@ ones cannot be compared:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from minivae.backend import Array
 from minivae.data.factors import Factors
+from minivae.data.stored import PIECES, Stored, piece_of
 from minivae.errors import UserError
 from minivae.random import Noise, Stream
 
 MODES = ("gray", "threshold", "fixed", "dynamic")
 DRAW_SEED = 0  # of the draws that are the same for ever
+Images: TypeAlias = Array | Stored
 BLOCK = 1000  # images drawn at once, to bound the memory that the noise takes
 
 
@@ -42,6 +45,13 @@ def binarise(grey: Array, noise: Noise) -> Array:
     return drawn
 
 
+def each(images: Images, make: Callable[[Array, int], Array]) -> Images:
+    """Return `make(images, number of the first)`: of those in memory now, at once; of
+    those on the disk whenever they are read.
+    """
+    return images.then(make) if isinstance(images, Stored) else make(images, 0)
+
+
 @dataclass(frozen=True)
 class Split:
     """One part of a data set: `grey` images (N, C, H, W) in [0, 1], and labels.
@@ -49,8 +59,8 @@ class Split:
     `factors` are the classes (N, F) of the set's factors, if it has any.
     """
 
-    grey: Array
-    labels: Array | None
+    grey: Images
+    labels: Images | None
     mode: str
     stream: Stream
     factors: Array | None = None
@@ -59,13 +69,22 @@ class Split:
         return len(self.grey)
 
     @cached_property
-    def images(self) -> Array:
+    def images(self) -> Images:
         """The images as evaluation sees them: always the same."""
         if self.mode == "gray":
             return self.grey
         if self.mode == "threshold":
-            return (self.grey > 0.5).astype(np.float32)
-        return binarise(self.grey, Noise(DRAW_SEED, self.stream))
+            return each(self.grey, lambda grey, _: (grey > 0.5).astype(np.float32))
+        return self.drawn(DRAW_SEED)
+
+    def drawn(self, seed: int, times: int = 0) -> Images:
+        """Return the images drawn 0 or 1, after so many draws of all of them."""
+        before, D = times * self.grey.size, math.prod(self.grey.shape[1:])
+
+        def draw(grey: Array, first: int) -> Array:
+            return binarise(grey, Noise(seed, self.stream, before + first * D))
+
+        return each(self.grey, draw)
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,7 @@ class Dataset:
     test: Split
     classes: tuple[str, ...] = ()  # what the labels 0, 1, ... are called, if they are
     factors: Factors | None = None  # what varies in the images, if that is known
+    block: int | None = None  # images in memory at once, if not all
 
     @classmethod
     def from_parts(
@@ -125,10 +145,12 @@ class Dataset:
         _, C, H, W = self.train.grey.shape
         return C, H, W
 
-    @property
+    @cached_property
     def binary(self) -> bool:
         """Whether every pixel that a model sees is 0 or 1."""
-        return self.mode != "gray" or bool(np.isin(self.train.grey, (0, 1)).all())
+        return self.mode != "gray" or all(
+            bool(((x == 0) | (x == 1)).all()) for x in in_pieces(self.train.grey)
+        )
 
     def split(self, name: str) -> Split:
         """Return the split called "train", "validation" or "test"."""
@@ -137,21 +159,67 @@ class Dataset:
         split: Split = getattr(self, name)
         return split
 
-    def epoch(self, epoch: int, seed: int) -> Array:
+    def epoch(self, epoch: int, seed: int) -> Images:
         """Return the training images of an epoch: under `dynamic`, drawn for it."""
         if self.mode != "dynamic":
             return self.train.images
-        position = epoch * self.train.grey.size
-        return binarise(self.train.grey, Noise(seed, Stream.BINARISE_TRAIN, position))
+        return self.train.drawn(seed, epoch)
+
+    def batches(
+        self, epoch: int, seed: int, shuffle: np.random.Generator, size: int, done: int
+    ) -> Iterator[Array]:
+        """Yield the shuffled images of an epoch, `size` at a time, the last few fewer.
+
+        The first `done` batches are left out. In memory all images are shuffled. On the
+        disk the pieces are, and the images of 16 of them, a block, before the next 16
+        are read; a batch may begin in one block and end in the next.
+        """
+        images = self.epoch(epoch, seed)
+        piece, skipped = piece_of(images), done * size
+        firsts = shuffle.permutation(range(0, len(images), piece))
+        batch = images[:0]
+        for block in np.split(firsts, range(PIECES, len(firsts), PIECES)):
+            count = sum(min(piece, len(images) - first) for first in block)
+            rows = shuffle.permutation(count)[skipped:]
+            skipped = max(0, skipped - count)
+            if not len(rows):
+                continue
+            held = joined([images[first : first + piece] for first in block])
+            for part in np.split(rows, range(size - len(batch), len(rows), size)):
+                batch = joined([batch, held[part]]) if len(batch) else held[part]
+                if len(batch) == size:
+                    yield batch
+                    batch = images[:0]
+            del held
+        if len(batch):
+            yield batch
 
     def class_name(self, label: int) -> str:
         """Return what a label is called, or its number."""
         known = 0 <= label < len(self.classes)
         return self.classes[label] if known else str(label)
 
+    def told(self) -> dict[str, Any]:
+        """Return what `load_again` needs to load it again, and to know it by."""
+        told = {"name": self.name, "source": self.source, "data_dir": self.data_dir}
+        blocks = {} if self.block is None else {"block": self.block}
+        return told | {"sha256": self.digest()} | blocks
+
     def digest(self) -> str:
         """Return the SHA-256 of the mode and all grey images, in order."""
         sha = hashlib.sha256(self.mode.encode())
         for split in (self.train, self.validation, self.test):
-            sha.update(np.ascontiguousarray(split.grey).data)
+            for grey in in_pieces(split.grey):
+                sha.update(np.ascontiguousarray(grey).data)
         return sha.hexdigest()
+
+
+def in_pieces(images: Images) -> Iterator[Array]:
+    """Yield all images in order, as many at once as lie together."""
+    piece = piece_of(images)
+    return (images[first : first + piece] for first in range(0, len(images), piece))
+
+
+def joined(parts: Sequence[Array]) -> Array:
+    """Return parts one after another; of one part, itself."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

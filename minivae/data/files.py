@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -38,12 +38,9 @@ DAMAGED = (  # what NumPy and zipfile raise for files that are not what they say
 )
 
 
-def read_idx(path: Path, dimensions: int) -> Array:
-    """Read an IDX file of unsigned bytes, as it is or compressed by gzip.
-
-    The header is two zero bytes, the type, the number of dimensions, and the sizes as
-    32-bit big-endian integers. Format: LeCun, "The MNIST database", bottom of the page.
-    """
+@contextmanager
+def idx_opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open an IDX file, as it is or compressed by gzip, and tell its faults."""
     try:
         with path.open("rb") as raw:
             compressed = raw.read(2) == GZIP_MAGIC
@@ -51,16 +48,22 @@ def read_idx(path: Path, dimensions: int) -> Array:
             if path.suffix == ".gz" and not compressed:
                 raise UserError(f"{path} is not a gzip file, though its name says so")
             if not compressed:
-                return _read_idx(raw, path, dimensions)
+                yield raw
+                return
             with gzip.GzipFile(fileobj=raw) as file:
-                return _read_idx(file, path, dimensions)  # type: ignore[arg-type]
+                yield file  # type: ignore[misc]
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is a damaged gzip file: {error}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read_idx(file: BinaryIO, path: Path, dimensions: int) -> Array:
+def idx_header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
+    """Read what an IDX file of unsigned bytes says of its shape.
+
+    The header is two zero bytes, the type, the number of dimensions, and the sizes as
+    32-bit big-endian integers. Format: LeCun, "The MNIST database", bottom of the page.
+    """
     header = file.read(4 + 4 * dimensions)
     magic = bytes((0, 0, IDX_UBYTE, dimensions))
     if header[:4] != magic:
@@ -70,46 +73,70 @@ def _read_idx(file: BinaryIO, path: Path, dimensions: int) -> Array:
         )
     if len(header) < 4 + 4 * dimensions:
         raise UserError(f"{path} ends inside its header")
-    shape = tuple(int(n) for n in np.frombuffer(header[4:], ">u4"))
-    size = math.prod(shape)
-    _check_size(shape, path)
-    blocks, missing = [], size
-    while missing and (block := file.read(min(missing, 1 << 24))):
-        blocks.append(block)  # in blocks: a header may lie about terabytes
-        missing -= len(block)
-    if missing:
-        raise UserError(
-            f"{path} promises {' x '.join(map(str, shape))} bytes "
-            f"and holds {size - missing}: it was cut short, or its header is wrong"
-        )
-    if file.read(1):
-        raise UserError(f"{path} goes on after the {size} bytes it promises")
+    return tuple(int(n) for n in np.frombuffer(header[4:], ">u4"))
+
+
+def read_idx(path: Path, dimensions: int) -> Array:
+    """Read an IDX file of unsigned bytes, as it is or compressed by gzip."""
+    with idx_opened(path) as file:
+        shape = idx_header(file, path, dimensions)
+        size = math.prod(shape)
+        _check_size(shape, path)
+        blocks, missing = [], size
+        while missing and (block := file.read(min(missing, 1 << 24))):
+            blocks.append(block)  # in blocks: a header may lie about terabytes
+            missing -= len(block)
+        if missing:
+            raise UserError(
+                f"{path} promises {' x '.join(map(str, shape))} bytes "
+                f"and holds {size - missing}: it was cut short, or its header is wrong"
+            )
+        if file.read(1):
+            raise UserError(f"{path} goes on after the {size} bytes it promises")
     return np.frombuffer(b"".join(blocks), np.uint8).reshape(shape)
+
+
+def labels_beside(path: Path) -> Path | None:
+    """Return the IDX file of the labels of one of images, if it lies beside it."""
+    if "images-idx3" not in path.name:
+        return None
+    name = path.name.removesuffix(".gz").replace("images-idx3", "labels-idx1")
+    both = [path.with_name(name + suffix) for suffix in (".gz", "")]
+    return next((p for p in both if p.is_file()), None)
 
 
 def _check_size(shape: Sequence[int], path: Path) -> None:
     if min(shape, default=0) < 0 or math.prod(shape) > MOST:
         raise UserError(
             f"{path} promises {' x '.join(map(str, shape))} numbers: its header is "
-            f"wrong, or it is too large to be read whole (at most {MOST:,})"
+            f"wrong, or it is too large to be read whole (at most {MOST:,}; by blocks "
+            "it can be read: --block)"
         )
 
 
 def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read what an .npy says of itself: shape, whether by columns, and dtype."""
-    version = npy.read_magic(file)
-    read = {(1, 0): npy.read_array_header_1_0}.get(version, npy.read_array_header_2_0)
-    shape, by_columns, dtype = read(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of headers that Python 2 wrote
+        version = npy.read_magic(file)
+        first = {(1, 0): npy.read_array_header_1_0}
+        shape, by_columns, dtype = first.get(version, npy.read_array_header_2_0)(file)
     return shape, by_columns, dtype
 
 
 def _read_npy(file: IO[bytes], path: Path) -> Array:
     """Read an .npy, if it does not promise too much; never a pickle."""
+    _check_size(npy_header(file)[0], path)
+    file.seek(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of headers that Python 2 wrote
-        _check_size(npy_header(file)[0], path)
-        file.seek(0)
+        warnings.simplefilter("ignore", UserWarning)
         return npy.read_array(file, allow_pickle=False)
+
+
+def is_numpy(path: Path) -> bool:
+    """Whether a file begins as an .npy or .npz does."""
+    with faults_told(path), path.open("rb") as file:
+        return file.read(len(NPY_MAGIC)).startswith((NPY_MAGIC, ZIP_MAGIC))
 
 
 def read_numpy(path: Path) -> tuple[Array, Array | None]:
@@ -154,11 +181,8 @@ def faults_told(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is no readable NumPy file: {reason}") from error
 
 
-def _members(archive: zipfile.ZipFile, path: Path) -> tuple[Array, Array | None]:
-    """Return the images of an .npz, and its labels if it has any.
-
-    Members are read, never unpacked: what they are called leads nowhere.
-    """
+def member_names(archive: zipfile.ZipFile, path: Path) -> list[str]:
+    """Return which member of an .npz holds the images, and the labels if there are."""
     held = archive.namelist()
     names = [name.removesuffix(".npy") for name in held]
     key = "images" if "images" in names else names[0] if len(names) == 1 else ""
@@ -168,14 +192,21 @@ def _members(archive: zipfile.ZipFile, path: Path) -> tuple[Array, Array | None]
             "'imgs' and 'latents_classes'; it holds "
             f"{', '.join(names) or 'nothing'}"
         )
+    return [held[names.index(name)] for name in (key, "labels") if name in names]
+
+
+def _members(archive: zipfile.ZipFile, path: Path) -> tuple[Array, Array | None]:
+    """Return the images of an .npz, and its labels if it has any.
+
+    Members are read, never unpacked: what they are called leads nowhere.
+    """
     found = []
-    for name in (key, "labels"):
-        if name in names:
-            with archive.open(held[names.index(name)]) as member:
-                if member.read(len(NPY_MAGIC)) != NPY_MAGIC:
-                    raise UserError(f"{path} holds a file that is no array")
-                member.seek(0)
-                found.append(_read_npy(member, path))
+    for name in member_names(archive, path):
+        with archive.open(name) as member:
+            if member.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                raise UserError(f"{path} holds a file that is no array")
+            member.seek(0)
+            found.append(_read_npy(member, path))
     return found[0], found[1] if len(found) > 1 else None
 
 

@@ -32,6 +32,7 @@ REACH = 6.0  # the grid's end in standard deviations of the prior: 2e-9 lies out
 GRIDS = (200, 400, 800)  # points along an axis, finer until the integral stays
 SETTLED = 1e-3  # nats, between a grid and every second point of it
 EXACT_IMAGES = 1000  # for log p by a grid or a sum
+AGGREGATED = 2000  # images: the densities are of each under each
 CODES_AT_ONCE = 4000
 ENOUGH = 30  # images, for a standard error
 
@@ -222,7 +223,7 @@ class Aggregate(NamedTuple):
 
 @no_grad()
 def aggregate(
-    model: Autoencoder, x: Array, most: int = 2000, draws: int = 1
+    model: Autoencoder, x: Array, most: int = AGGREGATED, draws: int = 1
 ) -> Aggregate:
     """Split the KL by q(z) = (1/N) Σ_n q(z|x_n), over at most `most` images.
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivae.backend import Array
-from minivae.data import Dataset
+from minivae.data import Dataset, Images
 from minivae.errors import UserError
 from minivae.evaluate.bounds import draw, importance_bound
 from minivae.evaluate.features import (
@@ -142,7 +142,7 @@ class Judge:
             )
             self.missing = f"no −ELBO and no IWAE: {why}"
 
-    def __call__(self, images: Array) -> dict[str, Array]:
+    def __call__(self, images: Images) -> dict[str, Array]:
         """Return every score of images, (N,) each in float64."""
         starts = range(0, len(images), BLOCK)
         parts = [self._block(images[s : s + BLOCK], s) for s in starts]

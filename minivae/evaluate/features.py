@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from minivae.backend import Array
-from minivae.data import Dataset
+from minivae.data import Dataset, Images
 from minivae.errors import UserError
 from minivae.models import Autoencoder, MixtureVAE
 from minivae.tensor import Tensor, no_grad
@@ -35,9 +35,9 @@ class Features(NamedTuple):
     test: Array
 
 
-def flat(images: Array) -> Array:
+def flat(images: Images) -> Array:
     """Return images (N, C, H, W) as rows of pixels (N, D) in float64."""
-    return images.reshape(len(images), -1).astype(np.float64)
+    return np.asarray(images).reshape(len(images), -1).astype(np.float64)
 
 
 def squares(x: Array, y: Array) -> Array:
@@ -46,14 +46,14 @@ def squares(x: Array, y: Array) -> Array:
     return summed
 
 
-def mean_codes(model: Autoencoder, images: Array) -> Array:
+def mean_codes(model: Autoencoder, images: Images) -> Array:
     """Return the mean codes (N, Z) of images in float64."""
     starts = range(0, len(images), BLOCK)
     parts = [model.embed(images[start : start + BLOCK]) for start in starts]
     return np.concatenate(parts).reshape(len(images), -1).astype(np.float64)
 
 
-def fitted_pca(images: Array, components: int) -> PCA:
+def fitted_pca(images: Images, components: int) -> PCA:
     """Return PCA of images; of as many components as there can be, at most."""
     from sklearn.decomposition import PCA
 
@@ -97,6 +97,7 @@ def labels_of(data: Dataset, split: str, purpose: str) -> Array:
             f"{data.name} has no labels, and {purpose} needs them: an .npz with "
             "`images` and `labels`"
         )
+    labels = np.asarray(labels)
     classes = np.unique(labels)
     if len(classes) < 2:
         raise UserError(
@@ -107,7 +108,7 @@ def labels_of(data: Dataset, split: str, purpose: str) -> Array:
 
 
 @no_grad()
-def kl_per_latent(model: Autoencoder, images: Array) -> list[float]:
+def kl_per_latent(model: Autoencoder, images: Images) -> list[float]:
     """Return the mean KL of each latent; empty where it has none of its own."""
     if not model.has_kl or isinstance(model, MixtureVAE):
         return []

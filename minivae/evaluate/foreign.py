@@ -50,7 +50,12 @@ def left_out(
     model = retrained(run, known, epochs)
     truth = labels_of(data, "test", "detect --leave-out")
     return _case(
-        model, known, data.test.images, truth == label, data.class_name(label), options
+        model,
+        known,
+        np.asarray(data.test.images),
+        truth == label,
+        data.class_name(label),
+        options,
     )
 
 
@@ -111,9 +116,9 @@ def without(data: Dataset, label: int) -> Dataset:
     """Return a data set whose training and validation splits lack a class."""
 
     def kept(split: Split) -> Split:
-        assert split.labels is not None
-        keep = split.labels != label
-        return replace(split, grey=split.grey[keep], labels=split.labels[keep])
+        grey, labels = np.asarray(split.grey), np.asarray(split.labels)
+        keep = labels != label
+        return replace(split, grey=grey[keep], labels=labels[keep])
 
     name = f"{data.name} without {data.class_name(label)}"
     return replace(

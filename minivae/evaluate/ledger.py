@@ -15,6 +15,7 @@ Where there is a likelihood, the bounds stand in their order, and that is assert
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -22,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, each, limited_threads
-from minivae.data import Dataset
+from minivae.data import Dataset, Images
 from minivae.errors import UserError
 from minivae.evaluate.bounds import (
+    AGGREGATED,
     EXACT_IMAGES,
     aggregate,
     assert_order,
@@ -32,6 +34,8 @@ from minivae.evaluate.bounds import (
     exact_log_p,
     importance_bound,
 )
+from minivae.evaluate.features import flat
+from minivae.evaluate.moments import Moments
 from minivae.models import Autoencoder, MixtureVAE
 from minivae.ops.losses import LOG_2PI
 from minivae.tensor import Tensor, no_grad
@@ -40,6 +44,7 @@ from minivae.train import validate
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse, Salakhutdinov 2016, section 5.1.1
 IWAE = (5, 50)
 BLOCK = 500  # images turned to float64 at once
+KEPT = 10_000  # images whose numbers are kept one by one until they are summed up
 
 
 @limited_threads(None)  # as in training
@@ -75,34 +80,48 @@ def ledger(
     is_bound = model.has_kl and model.likelihood.is_density
     ks = sorted(set(iwae)) if is_bound else []
     measure = partial(_measure, model, images, batch, draws, ks)
-    starts = range(0, len(images), batch)
-    measured = each(measure, starts, model.first_parameter().data)
-    recon, kl, means, *bounds = map(np.concatenate, zip(*measured, strict=True))
-    found = _summary(model, data, split, recon, kl, means)
+    starts, group = range(0, len(images), batch), math.ceil(KEPT / batch)
+    over: defaultdict[str, Moments] = defaultdict(Moments)
+    log_p = None
+    for first in range(0, len(starts), group):
+        here = starts[first : first + group]
+        measured = each(measure, here, model.first_parameter().data)
+        recon, kl, means, *bounds = map(np.concatenate, zip(*measured, strict=True))
+        elbo = -(recon + kl.sum(axis=1))
+        names = [f"IWAE-{k}" for k in ks]
+        columns = {"recon": recon, "kl": kl, "means": means, "ELBO": elbo}
+        columns |= dict(zip(names, bounds, strict=True))
+        for name, values in columns.items():
+            over[name].add(values)
+        if is_bound:
+            order = [(name, columns[name]) for name in ("ELBO", *names)]
+            assert_order(order)
+            if not first:
+                some = images[: min(EXACT_IMAGES, len(elbo))]
+                log_p = _exact(model, some, order)
+    found = _summary(model, data, split, over)
     found["iwae"] = {
-        str(k): {"value": float(-bound.mean()), "se": standard_error(bound)}
-        for k, bound in zip(ks, bounds, strict=True)
+        str(k): {
+            "value": -float(over[f"IWAE-{k}"].mean),
+            "se": over[f"IWAE-{k}"].error,
+        }
+        for k in ks
     }
     found |= _weights(model, found)
     if model.objective_formula:
         found["objective"] = validate(model, images, batch)["objective"]
     found["aggregate"] = None
     if model.has_kl:
-        found["aggregate"] = aggregate(model, model.here(images))._asdict()
-    found["log_p"] = None
-    if is_bound:
-        elbo = -(recon + kl.sum(axis=1))
-        names = [f"IWAE-{k}" for k in ks]
-        order = [("ELBO", elbo), *zip(names, bounds, strict=True)]
-        assert_order(order)
-        found["log_p"] = _exact(model, images, order)
+        x = model.here(images[:AGGREGATED])
+        found["aggregate"] = aggregate(model, x)._asdict()
+    found["log_p"] = log_p
     return found
 
 
 @no_grad()
 def _measure(
     model: Autoencoder,
-    images: Array,
+    images: Images,
     batch: int,
     draws: int,
     ks: Sequence[int],
@@ -132,10 +151,9 @@ def _closed(model: Autoencoder) -> bool:
 
 
 def _exact(
-    model: Autoencoder, images: Array, order: list[tuple[str, Array]]
+    model: Autoencoder, some: Array, order: list[tuple[str, Array]]
 ) -> dict[str, Any] | None:
-    """Return the exact log p of (some) images; asserts that no bound is above it."""
-    some = images[:EXACT_IMAGES]
+    """Return the exact log p of some images; asserts that no bound is above it."""
     exact = exact_log_p(model, some)
     if exact is None:
         return None
@@ -177,9 +195,10 @@ def _weights(model: Autoencoder, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary(
-    model: Autoencoder, data: Dataset, split: str, recon: Array, kl: Array, means: Array
+    model: Autoencoder, data: Dataset, split: str, over: dict[str, Moments]
 ) -> dict[str, Any]:
-    per_image = recon + kl.sum(axis=1)
+    recon = float(over["recon"].mean)
+    kl = np.asarray(over["kl"].mean)
     is_bound = model.has_kl and model.likelihood.is_density
     return {
         "model": model.name,
@@ -188,13 +207,13 @@ def _summary(
         "beta": model.beta if model.has_kl else None,
         "objective_formula": model.objective_formula,
         "noise": model.config().get("noise"),
-        "objective": float(recon.mean() + model.beta * kl.sum(axis=1).mean()),
-        "neg_elbo": float(per_image.mean()) if is_bound else None,
-        "neg_elbo_se": standard_error(per_image) if is_bound else None,
-        "recon": float(recon.mean()),
-        "kl": float(kl.sum(axis=1).mean()),
-        "kl_per_latent": [float(k) for k in kl.mean(axis=0)] if _closed(model) else [],
-        "active_units": int((means.var(axis=0) > ACTIVE_VARIANCE).sum()),
+        "objective": recon + model.beta * float(kl.sum()),
+        "neg_elbo": -float(over["ELBO"].mean) if is_bound else None,
+        "neg_elbo_se": over["ELBO"].error if is_bound else None,
+        "recon": recon,
+        "kl": float(kl.sum()),
+        "kl_per_latent": kl.tolist() if _closed(model) else [],
+        "active_units": int((over["means"].variance > ACTIVE_VARIANCE).sum()),
         "floor": floor(model.likelihood.name, data, split),
         "collapsed": collapsed(model.likelihood.name, data, split),
     }
@@ -258,30 +277,29 @@ def collapsed(likelihood: str, data: Dataset, split: str) -> float | None:
     that is 0, its density has no bound and the answer is None.
     """
     images, train = _intensities(data, split), _intensities(data, "train")
-    mean = train.mean(axis=0, dtype=np.float64)
+    mean = _mean_over(train, lambda x: x)
     if likelihood in ("bernoulli", "soft_bce"):
         N = len(data.train)
         # a pixel that was never lit in training may be lit here: not impossible
         return cross_entropy(images, mean.clip(0.5 / N, 1 - 0.5 / N))
-    squares = _mean_over(images, lambda x: ((x - mean) ** 2).sum(axis=1))
+    squares = float(_mean_over(images, lambda x: ((x - mean) ** 2).sum(axis=1)))
     if likelihood == "squared_error":
         return squares
-    D = images.shape[1]
-    variance = _mean_over(train, lambda x: ((x - mean) ** 2).mean(axis=1))
+    D = math.prod(images.shape[1:])
+    variance = float(_mean_over(train, lambda x: ((x - mean) ** 2).mean(axis=1)))
     if variance == 0:
         return None
     return 0.5 * (D * (LOG_2PI + math.log(variance)) + squares / variance)
 
 
-def _intensities(data: Dataset, split: str) -> Array:
-    """Return the probability of a 1 for every pixel: (N, D)."""
+def _intensities(data: Dataset, split: str) -> Images:
+    """Return the probability of a 1 for every pixel."""
     part = data.split(split)
     drawn = part.mode in ("fixed", "dynamic")
-    images = part.grey if drawn else part.images
-    return images.reshape(len(images), -1)
+    return part.grey if drawn else part.images
 
 
-def cross_entropy(images: Array, probabilities: Array | None = None) -> float:
+def cross_entropy(images: Images, probabilities: Array | None = None) -> float:
     """Return the mean over images of −Σ x log p + (1 − x) log(1 − p); 0 log 0 = 0.
 
     p is the same for every image, or x itself: then it is the pixels' entropy.
@@ -293,13 +311,12 @@ def cross_entropy(images: Array, probabilities: Array | None = None) -> float:
         logs = np.log(np.maximum(p, tiny)), np.log(np.maximum(1 - p, tiny))
         return -(x * logs[0] + (1 - x) * logs[1]).sum(axis=1)
 
-    return _mean_over(images, of_each)
+    return float(_mean_over(images, of_each))
 
 
-def _mean_over(images: Array, of_each: Callable[[Array], Array]) -> float:
-    """Return the mean of a number of each image, in float64, block by block."""
-    sums = (
-        of_each(images[start : start + BLOCK].astype(np.float64)).sum()
-        for start in range(0, len(images), BLOCK)
-    )
-    return float(sum(sums) / len(images))
+def _mean_over(images: Images, of_each: Callable[[Array], Array]) -> Array:
+    """Return the mean of what `of_each` makes of pixels (N, D), block by block."""
+    starts = range(0, len(images), BLOCK)
+    blocks = (images[start : start + BLOCK] for start in starts)
+    sums = (of_each(flat(block)).sum(axis=0) for block in blocks)
+    return np.asarray(sum(sums) / len(images))

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minivae.backend import Array
-from minivae.data import Dataset
-from minivae.data.dataset import Split
+from minivae.data import Dataset, Images, Split
 from minivae.errors import UserError
 from minivae.evaluate.features import (
     check_latents,
@@ -325,6 +324,6 @@ def ranked_latents(
     return order, [carried[i] for i in order], what
 
 
-def _check_number(number: int, images: Array, split: str) -> None:
+def _check_number(number: int, images: Images, split: str) -> None:
     if not 0 <= number < len(images):
         raise UserError(f"no image {number}: {split} has 0 to {len(images) - 1}")
