@@ -23,7 +23,7 @@ import numpy as np
 
 from minivae import backend, checkpoint
 from minivae.backend import Array, xp_of
-from minivae.data import Dataset, Images, UnreadableError, load_again
+from minivae.data import Dataset, Images, UnreadableError, batches, load_again
 from minivae.distributions import NoiseLike
 from minivae.errors import UserError
 from minivae.interrupts import Interrupts
@@ -251,12 +251,10 @@ class _Training:
     def run_epoch(self, progress: Progress, interrupts: Interrupts) -> None:
         """Train on every image once, or on those left of an epoch that was stopped."""
         epoch, model = len(self.run.metrics), self.run.model
-        options = self.options
+        images = self.data.epoch(epoch, self.options.seed)
         shuffle = np.random.Generator(np.random.PCG64())
         shuffle.bit_generator.state = self.order
-        for x in self.data.batches(
-            epoch, options.seed, shuffle, options.batch, self.steps_done
-        ):
+        for x in batches(images, shuffle, self.options.batch, self.steps_done):
             self.optimizer.lr, warmth = self.rates(self.optimizer.steps)
             terms = train_step(
                 model,

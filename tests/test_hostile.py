@@ -196,6 +196,7 @@ def saved(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
 
 
 IMAGES = np.arange(20 * 64, dtype=np.uint8).reshape(20, 8, 8)
+MANY = np.tile(IMAGES, (20, 1, 1))
 MANIFEST = json.dumps(
     {"axes": ["beta"], "base": {"a": 1}, "threads": 1, "runs": {"beta=1": {"beta": 1}}}
 )
@@ -204,6 +205,14 @@ MANIFEST = json.dumps(
 def own_images(path: Path) -> None:
     images, _ = read_numpy(path)
     as_images(images, str(path))
+
+
+def by_blocks(suffix: str) -> Callable[[Path], None]:
+    def reader(path: Path) -> None:
+        path = path.replace(path.with_suffix(suffix))
+        mv.data.load(str(path), block=160).digest()
+
+    return reader
 
 
 def in_a_run(name: str, read: Callable[[Path], Any]) -> Callable[[Path], None]:
@@ -225,6 +234,15 @@ TARGETS: dict[str, tuple[Callable[[], bytes], Callable[[Path], Any]]] = {
     "a data set": (
         lambda: saved(np.savez, images=IMAGES, labels=np.arange(20)),
         lambda p: mv.data.load(str(p.replace(p.with_suffix(".npz")))),
+    ),
+    "npy by blocks": (lambda: saved(np.save, MANY / 1280), by_blocks(".npy")),
+    "npz by blocks": (
+        lambda: saved(np.savez_compressed, images=MANY, labels=np.arange(400)),
+        by_blocks(".npz"),
+    ),
+    "idx.gz by blocks": (
+        lambda: gzip.compress(idx(400, 8, 8, content=MANY.tobytes()), mtime=0),
+        by_blocks(".gz"),
     ),
     "safetensors": (
         lambda: run_files()["last.safetensors"],

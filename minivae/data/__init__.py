@@ -5,10 +5,11 @@ data.test.images      # (N, C, H, W), float32
 """
 
 from minivae.data.catalogue import NAMES, load, load_again
-from minivae.data.dataset import MODES, Dataset, Images, Split, binarise
+from minivae.data.dataset import MODES, Dataset, Split, binarise
 from minivae.data.factors import Factors
 from minivae.data.rows import UnreadableError
 from minivae.data.sprites import Sprites
+from minivae.data.stored import Images, batches, in_pieces
 
 __all__ = [
     "MODES",
@@ -19,7 +20,9 @@ __all__ = [
     "Split",
     "Sprites",
     "UnreadableError",
+    "batches",
     "binarise",
+    "in_pieces",
     "load",
     "load_again",
 ]

@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array
 from minivae.data.factors import Factors
-from minivae.data.stored import PIECES, Stored, piece_of
+from minivae.data.stored import Images, each, in_pieces
 from minivae.errors import UserError
 from minivae.random import Noise, Stream
 
 MODES = ("gray", "threshold", "fixed", "dynamic")
 DRAW_SEED = 0  # of the draws that are the same for ever
-Images: TypeAlias = Array | Stored
 BLOCK = 1000  # images drawn at once, to bound the memory that the noise takes
 
 
@@ -43,13 +42,6 @@ def binarise(grey: Array, noise: Noise) -> Array:
         block = grey[start : start + BLOCK]
         drawn[start : start + BLOCK] = noise.uniform(block.shape) < block
     return drawn
-
-
-def each(images: Images, make: Callable[[Array, int], Array]) -> Images:
-    """Return `make(images, number of the first)`: of those in memory now, at once; of
-    those on the disk whenever they are read.
-    """
-    return images.then(make) if isinstance(images, Stored) else make(images, 0)
 
 
 @dataclass(frozen=True)
@@ -165,35 +157,6 @@ class Dataset:
             return self.train.images
         return self.train.drawn(seed, epoch)
 
-    def batches(
-        self, epoch: int, seed: int, shuffle: np.random.Generator, size: int, done: int
-    ) -> Iterator[Array]:
-        """Yield the shuffled images of an epoch, `size` at a time, the last few fewer.
-
-        The first `done` batches are left out. In memory all images are shuffled. On the
-        disk the pieces are, and the images of 16 of them, a block, before the next 16
-        are read; a batch may begin in one block and end in the next.
-        """
-        images = self.epoch(epoch, seed)
-        piece, skipped = piece_of(images), done * size
-        firsts = shuffle.permutation(range(0, len(images), piece))
-        batch = images[:0]
-        for block in np.split(firsts, range(PIECES, len(firsts), PIECES)):
-            count = sum(min(piece, len(images) - first) for first in block)
-            rows = shuffle.permutation(count)[skipped:]
-            skipped = max(0, skipped - count)
-            if not len(rows):
-                continue
-            held = joined([images[first : first + piece] for first in block])
-            for part in np.split(rows, range(size - len(batch), len(rows), size)):
-                batch = joined([batch, held[part]]) if len(batch) else held[part]
-                if len(batch) == size:
-                    yield batch
-                    batch = images[:0]
-            del held
-        if len(batch):
-            yield batch
-
     def class_name(self, label: int) -> str:
         """Return what a label is called, or its number."""
         known = 0 <= label < len(self.classes)
@@ -212,14 +175,3 @@ class Dataset:
             for grey in in_pieces(split.grey):
                 sha.update(np.ascontiguousarray(grey).data)
         return sha.hexdigest()
-
-
-def in_pieces(images: Images) -> Iterator[Array]:
-    """Yield all images in order, as many at once as lie together."""
-    piece = piece_of(images)
-    return (images[first : first + piece] for first in range(0, len(images), piece))
-
-
-def joined(parts: Sequence[Array]) -> Array:
-    """Return parts one after another; of one part, itself."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -8,8 +8,8 @@ A set that fits into one block is one piece, and split as a set in memory is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -124,6 +124,63 @@ class Pieces:
         return Stored((whole * piece + more, *like.shape[1:]), piece, read)
 
 
-def piece_of(rows: Array | Stored) -> int:
-    """Return how many rows to take at once: of an array, all."""
-    return max(1, rows.piece if isinstance(rows, Stored) else len(rows))
+Images: TypeAlias = Array | Stored
+"""Images, or their labels, in memory or on the disk."""
+
+
+def each(images: Images, make: Callable[[Array, int], Array]) -> Images:
+    """Return `make(images, number of the first)`: of those in memory now, at once; of
+    those on the disk whenever they are read.
+    """
+    return images.then(make) if isinstance(images, Stored) else make(images, 0)
+
+
+def piece_of(images: Images) -> int:
+    """Return how many images to take at once: of those in memory, all."""
+    return max(1, images.piece if isinstance(images, Stored) else len(images))
+
+
+def in_pieces(images: Images) -> Iterator[Array]:
+    """Yield all images in their order, a piece at a time."""
+    piece = piece_of(images)
+    return (images[first : first + piece] for first in range(0, len(images), piece))
+
+
+def batches(
+    images: Images, shuffle: np.random.Generator, size: int, done: int = 0
+) -> Iterator[Array]:
+    """Yield shuffled images, `size` at a time, the last few fewer.
+
+    The first `done` batches are left out. In memory all images are shuffled. On the
+    disk the pieces are, and the images of 16 of them, a block, before the next 16 are
+    read; a batch may begin in one block and end in the next.
+
+    With P pieces, W images a block and batches of b, two images are in one batch with
+    probability p = (b − 1) / (W − 1) if they are of one piece, and 15 p / (P − 1) if
+    they are not, where a full shuffle of N images has (b − 1) / (N − 1).
+    """
+    piece, left_out = piece_of(images), done * size
+    firsts = shuffle.permutation(range(0, len(images), piece))
+    batch: list[Array] = []  # of its images, what the blocks until now have given
+    missing = size
+    for block in np.split(firsts, range(PIECES, len(firsts), PIECES)):
+        count = sum(min(piece, len(images) - first) for first in block)
+        order = shuffle.permutation(count)[left_out:]
+        left_out = max(0, left_out - count)
+        if not len(order):
+            continue
+        held = joined([images[first : first + piece] for first in block])
+        for rows in np.split(order, range(missing, len(order), size)):
+            batch.append(held[rows])
+            missing -= len(rows)
+            if not missing:
+                yield joined(batch)
+                batch, missing = [], size
+        del held  # before the next block is read
+    if batch:
+        yield joined(batch)
+
+
+def joined(parts: Sequence[Array]) -> Array:
+    """Return arrays one after another; of one, itself."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

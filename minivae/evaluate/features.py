@@ -9,13 +9,15 @@ All see the same images, those of evaluation: binary ones are drawn once and for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minivae.backend import Array
-from minivae.data import Dataset, Images
+from minivae.data import Dataset, Images, in_pieces
+from minivae.data.stored import piece_of
 from minivae.errors import UserError
 from minivae.models import Autoencoder, MixtureVAE
 from minivae.tensor import Tensor, no_grad
@@ -57,9 +59,24 @@ def fitted_pca(images: Images, components: int) -> PCA:
     """Return PCA of images; of as many components as there can be, at most."""
     from sklearn.decomposition import PCA
 
-    pixels = flat(images)
-    most = min(components, *pixels.shape)
-    return PCA(most, svd_solver="covariance_eigh").fit(pixels)
+    most = min(components, len(images), math.prod(images.shape[1:]))
+    is_one = piece_of(images) >= len(images)
+    rows = flat(images) if is_one else rows_alike(images)
+    return PCA(most, svd_solver="covariance_eigh").fit(rows)
+
+
+def rows_alike(images: Images) -> Array:
+    """Return rows (2 D, D) with the mean and the covariance of all images' pixels.
+
+    With C = Σ v v' and n rows they are mean ± v √((n − 1) / 2): of a set that stays on
+    the disk a piece is in memory at a time.
+    """
+    N, D = len(images), math.prod(images.shape[1:])
+    mean = sum(flat(x).sum(axis=0) for x in in_pieces(images)) / N
+    apart = (flat(x) - mean for x in in_pieces(images))
+    values, vectors = np.linalg.eigh(sum(x.T @ x for x in apart) / (N - 1))
+    spread = (vectors * np.sqrt(values.clip(0) * (2 * D - 1) / 2)).T
+    return np.concatenate([mean + spread, mean - spread])
 
 
 def features(model: Autoencoder, data: Dataset, split: str) -> dict[str, Features]:

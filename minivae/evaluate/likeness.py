@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array
-from minivae.data import Dataset
+from minivae.data import Dataset, in_pieces
 from minivae.errors import UserError
 from minivae.evaluate.features import (
     BLOCK,
@@ -41,15 +41,17 @@ def reconstruction(model: Autoencoder, data: Dataset, split: str) -> dict[str, A
     """Return the squared error an image from mean codes, and from PCA of their size."""
     check_shape(model, data)
     images = data.split(split).images
-    starts = range(0, len(images), BLOCK)
-    rebuilt = [model.reconstruct(images[start : start + BLOCK]) for start in starts]
     pca = fitted_pca(data.train.images, model.latent)
-    x = flat(images)
+    by_code, by_pca = [], []
+    for start in range(0, len(images), BLOCK):
+        x = images[start : start + BLOCK]
+        pixels = flat(x)
+        by_code.append(squares(pixels, flat(model.reconstruct(x))))
+        linear = pca.inverse_transform(pca.transform(pixels))
+        by_pca.append(squares(pixels, linear))
     errors = {
-        "code": squares(x, flat(np.concatenate(rebuilt))),
-        f"PCA of {pca.n_components_}": squares(
-            x, pca.inverse_transform(pca.transform(x))
-        ),
+        "code": np.concatenate(by_code),
+        f"PCA of {pca.n_components_}": np.concatenate(by_pca),
     }
     return _document(about(model, data, split), "squared error", errors, ("code",))
 
@@ -118,6 +120,8 @@ def nearest_training_image(images: Array, data: Dataset) -> Array:
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=1, algorithm="brute")
-    distances, _ = search.fit(flat(data.train.grey)).kneighbors(flat(images))
-    nearest: Array = distances[:, 0] ** 2
-    return nearest
+    nearest = np.full(len(images), np.inf)
+    for grey in in_pieces(data.train.grey):
+        distances, _ = search.fit(flat(grey)).kneighbors(flat(images))
+        nearest = np.minimum(nearest, distances[:, 0])
+    return nearest**2
