@@ -36,7 +36,7 @@ from minivae.backend import Array
 from minivae.data import MODES, Dataset, batches, load, stored
 from minivae.data.stored import Stored
 from minivae.errors import UserError
-from minivae.evaluate.features import fitted_pca, flat
+from minivae.evaluate.features import features, fitted_pca, flat, labels_of
 from minivae.evaluate.likeness import nearest_training_image
 from minivae.evaluate.moments import Moments
 from minivae.random import Noise, Stream
@@ -391,9 +391,12 @@ PICTURES = ("sample", "reconstruct", "interpolate", "traverse", "manifold")
 
 def test_the_applications_read_such_a_run(run: Path, tmp_path: Path) -> None:
     assert "own (blocks of 400):dynamic" in done("evaluate", run)
-    leave_out = ("--leave-out", 1, "--epochs", 1, "--out", tmp_path / "detect")
-    for command, *options in (("detect", *leave_out), ("cluster",), ("probe",)):
-        done(command, run, *options)
+    options = ("--leave-out", 1, "--epochs", 1, "--out", tmp_path / "detect")
+    done("detect", run, *options)
+    model, data = mv.load_run(run).model, load(f"{run.parent / 'own.npz'}", block=400)
+    for train, test in features(model, data, "test").values():
+        assert (len(train), len(test)) == (800, 100)
+    assert len(labels_of(data, "train", "this")) == 800
 
 
 def test_pictures_and_their_numbers_never_need_all_images_at_once(

@@ -9,7 +9,7 @@ from minivae.data.dataset import MODES, Dataset, Split, binarise
 from minivae.data.factors import Factors
 from minivae.data.rows import UnreadableError
 from minivae.data.sprites import Sprites
-from minivae.data.stored import Images, batches, in_pieces
+from minivae.data.stored import Images, batches, in_blocks
 
 __all__ = [
     "MODES",
@@ -22,7 +22,7 @@ __all__ = [
     "UnreadableError",
     "batches",
     "binarise",
-    "in_pieces",
+    "in_blocks",
     "load",
     "load_again",
 ]

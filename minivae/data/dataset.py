@@ -22,7 +22,7 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.data.factors import Factors
-from minivae.data.stored import Images, each, in_pieces
+from minivae.data.stored import Images, each, in_blocks
 from minivae.errors import UserError
 from minivae.random import Noise, Stream
 
@@ -141,7 +141,7 @@ class Dataset:
     def binary(self) -> bool:
         """Whether every pixel that a model sees is 0 or 1."""
         return self.mode != "gray" or all(
-            bool(((x == 0) | (x == 1)).all()) for x in in_pieces(self.train.grey)
+            bool(((x == 0) | (x == 1)).all()) for x in in_blocks(self.train.grey)
         )
 
     def split(self, name: str) -> Split:
@@ -172,6 +172,6 @@ class Dataset:
         """Return the SHA-256 of the mode and all grey images, in order."""
         sha = hashlib.sha256(self.mode.encode())
         for split in (self.train, self.validation, self.test):
-            for grey in in_pieces(split.grey):
+            for grey in in_blocks(split.grey):
                 sha.update(np.ascontiguousarray(grey).data)
         return sha.hexdigest()

@@ -140,10 +140,10 @@ def piece_of(images: Images) -> int:
     return max(1, images.piece if isinstance(images, Stored) else len(images))
 
 
-def in_pieces(images: Images) -> Iterator[Array]:
-    """Yield all images in their order, a piece at a time."""
-    piece = piece_of(images)
-    return (images[first : first + piece] for first in range(0, len(images), piece))
+def in_blocks(images: Images) -> Iterator[Array]:
+    """Yield all images in their order, a block at a time: of those in memory, all."""
+    block = PIECES * piece_of(images)
+    return (images[first : first + block] for first in range(0, len(images), block))
 
 
 def batches(

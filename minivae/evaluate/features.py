@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from minivae.backend import Array
-from minivae.data import Dataset, Images, in_pieces
+from minivae.data import Dataset, Images, in_blocks
 from minivae.data.stored import piece_of
 from minivae.errors import UserError
 from minivae.models import Autoencoder, MixtureVAE
@@ -69,11 +69,11 @@ def rows_alike(images: Images) -> Array:
     """Return rows (2 D, D) with the mean and the covariance of all images' pixels.
 
     With C = Σ v v' and n rows they are mean ± v √((n − 1) / 2): of a set that stays on
-    the disk a piece is in memory at a time.
+    the disk a block is in memory at a time.
     """
     N, D = len(images), math.prod(images.shape[1:])
-    mean = sum(flat(x).sum(axis=0) for x in in_pieces(images)) / N
-    apart = (flat(x) - mean for x in in_pieces(images))
+    mean = sum(flat(x).sum(axis=0) for x in in_blocks(images)) / N
+    apart = (flat(x) - mean for x in in_blocks(images))
     values, vectors = np.linalg.eigh(sum(x.T @ x for x in apart) / (N - 1))
     spread = (vectors * np.sqrt(values.clip(0) * (2 * D - 1) / 2)).T
     return np.concatenate([mean + spread, mean - spread])

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array
-from minivae.data import Dataset, in_pieces
+from minivae.data import Dataset, in_blocks
 from minivae.errors import UserError
 from minivae.evaluate.features import (
     BLOCK,
@@ -121,7 +121,7 @@ def nearest_training_image(images: Array, data: Dataset) -> Array:
 
     search = NearestNeighbors(n_neighbors=1, algorithm="brute")
     nearest = np.full(len(images), np.inf)
-    for grey in in_pieces(data.train.grey):
+    for grey in in_blocks(data.train.grey):
         distances, _ = search.fit(flat(grey)).kneighbors(flat(images))
         nearest = np.minimum(nearest, distances[:, 0])
     return nearest**2
