@@ -55,17 +55,18 @@ class Stored:
         """How many numbers there are."""
         return math.prod(self.shape)
 
-    def __getitem__(self, rows: int | slice | Sequence[int] | Array) -> Array:
-        if isinstance(rows, slice):
-            first, stop, step = rows.indices(len(self))
-            if step == 1:
-                return self._read(first, max(first, stop))
-            rows = range(first, stop, step)
-        index = np.arange(len(self))[rows]  # with an array's errors, and from its end
-        if index.ndim == 0:
-            return self._read(int(index), int(index) + 1)[0]
-        parts = [self._read(i, i + 1) for i in index.tolist()]
-        return np.concatenate(parts) if parts else self._read(0, 0)
+    def __getitem__(
+        self, rows: int | np.integer[Any] | slice | Sequence[int] | Array
+    ) -> Array:
+        numbers = range(len(self))  # which has an array's ends and errors
+        if isinstance(rows, (int, np.integer)):
+            number = numbers[rows]
+            return self._read(number, number + 1)[0]
+        if not isinstance(rows, slice):
+            chosen: Sequence[int] = [numbers[row] for row in rows]
+        elif (chosen := numbers[rows]).step == 1:
+            return self._read(chosen.start, max(chosen.start, chosen.stop))
+        return joined([self._read(0, 0), *(self._read(i, i + 1) for i in chosen)])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.size > HELD:
