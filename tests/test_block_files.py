@@ -6,9 +6,9 @@ another one now: then all is saved, and resuming goes on once the file is back.
 
 from __future__ import annotations
 
-import errno
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -124,11 +124,15 @@ def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
         load(str(tmp_path / "own.npz"), block=LEAST)
 
 
-def test_images_too_large_for_a_block_are_refused(tmp_path: Path) -> None:
+def test_images_too_large_to_be_read_whole_are_read_by_blocks_that_are_not(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "sparse.npy"
     with path.open("wb") as file:
         file.write(header((4096, 1 << 12, 1 << 10)))
         file.truncate(128 + (1 << 34))
+    with pytest.raises(UserError, match="by blocks it can be read: --block"):
+        load(str(path))
     with pytest.raises(UserError, match="4096 x 4096 x 1024 numbers are too many"):
         load(str(path), block=5000)
     assert load(str(path), block=160).train.grey.shape == (3278, 1, 4096, 1024)
@@ -229,20 +233,37 @@ def test_a_disk_without_room_is_told(
         with pytest.raises(UserError, match=r"8,000 bytes, and .* has 7,999 free"):
             load(name, block=LEAST)
 
-    class Full:
-        def __init__(self, file: Any) -> None:
-            self.file = file
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.file, name)
+LIMITED = """
+import resource, sys
+from minivae.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+main(sys.argv[1:])
+"""
 
-        def flush(self) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    real = rows.tempfile.TemporaryFile
-    monkeypatch.setattr(rows.tempfile, "TemporaryFile", lambda dir: Full(real(dir=dir)))
-    with pytest.raises(UserError, match=r"cannot unpack .* No space left on device"):
-        load(name, block=LEAST)
+def test_a_disk_that_fills_up_is_told(tmp_path: Path) -> None:
+    name = made("labels", 500, tmp_path)
+    command = (
+        "train",
+        "--data",
+        name,
+        "--block",
+        "160",
+        "--out",
+        str(tmp_path / "run"),
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, *command],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+    )
+    assert ended.returncode == 2
+    assert re.fullmatch(
+        r"minivae: cannot unpack .*/own.npz into .*/unpacked: File too large\n",
+        ended.stderr,
+    )
 
 
 def test_a_cache_that_cannot_be_written_to_is_told(cache: Path, tmp_path: Path) -> None:

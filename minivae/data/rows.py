@@ -74,7 +74,7 @@ class Scratch:
         """The file."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(buffering=0, dir=self.folder)  # noqa: SIM115
             weakref.finalize(self, self._file.close)
         return self._file
 
@@ -95,9 +95,10 @@ class Scratch:
                 f"unpacked, has {free:,} free: make room, or its header is wrong"
             )
         while left and (content := packed.read(min(left, COPIED))):
+            rest = memoryview(content)
             try:
-                file.write(content)
-                file.flush()
+                while rest:
+                    rest = rest[file.write(rest) :]
             except OSError as error:
                 raise UserError(
                     f"cannot unpack {path} into {self.folder}: {error.strerror}"
