@@ -79,26 +79,7 @@ def ledger(
         )
     is_bound = model.has_kl and model.likelihood.is_density
     ks = sorted(set(iwae)) if is_bound else []
-    measure = partial(_measure, model, images, batch, draws, ks)
-    starts, group = range(0, len(images), batch), math.ceil(KEPT / batch)
-    over: defaultdict[str, Moments] = defaultdict(Moments)
-    log_p = None
-    for first in range(0, len(starts), group):
-        here = starts[first : first + group]
-        measured = each(measure, here, model.first_parameter().data)
-        recon, kl, means, *bounds = map(np.concatenate, zip(*measured, strict=True))
-        elbo = -(recon + kl.sum(axis=1))
-        names = [f"IWAE-{k}" for k in ks]
-        columns = {"recon": recon, "kl": kl, "means": means, "ELBO": elbo}
-        columns |= dict(zip(names, bounds, strict=True))
-        for name, values in columns.items():
-            over[name].add(values)
-        if is_bound:
-            order = [(name, columns[name]) for name in ("ELBO", *names)]
-            assert_order(order)
-            if not first:
-                some = images[: min(EXACT_IMAGES, len(elbo))]
-                log_p = _exact(model, some, order)
+    over, log_p = _summed_up(model, images, batch, draws, ks)
     found = _summary(model, data, split, over)
     found["iwae"] = {
         str(k): {
@@ -116,6 +97,36 @@ def ledger(
         found["aggregate"] = aggregate(model, x)._asdict()
     found["log_p"] = log_p
     return found
+
+
+def _summed_up(
+    model: Autoencoder, images: Images, batch: int, draws: int, ks: Sequence[int]
+) -> tuple[dict[str, Moments], dict[str, Any] | None]:
+    """Measure all images, and assert that the bounds stand in their order.
+
+    Returns recon, kl, means, ELBO and IWAE-k over the images, and the exact log p. The
+    numbers of a group of batches are kept at a time, so that a larger set takes no more
+    memory.
+    """
+    measure = partial(_measure, model, images, batch, draws, ks)
+    starts, group = range(0, len(images), batch), math.ceil(KEPT / batch)
+    over: defaultdict[str, Moments] = defaultdict(Moments)
+    log_p = None
+    for first in range(0, len(starts), group):
+        here = starts[first : first + group]
+        measured = each(measure, here, model.first_parameter().data)
+        recon, kl, means, *bounds = map(np.concatenate, zip(*measured, strict=True))
+        columns = {"recon": recon, "kl": kl, "means": means}
+        order = [("ELBO", -(recon + kl.sum(axis=1)))]
+        order += [(f"IWAE-{k}", bound) for k, bound in zip(ks, bounds, strict=True)]
+        for name, values in (columns | dict(order)).items():
+            over[name].add(values)
+        if model.has_kl and model.likelihood.is_density:
+            assert_order(order)
+            if not first:
+                some = images[: min(EXACT_IMAGES, len(recon))]
+                log_p = _exact(model, some, order)
+    return over, log_p
 
 
 @no_grad()
