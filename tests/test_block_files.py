@@ -118,6 +118,15 @@ def test_a_faulty_file_is_refused_before_training(fault: str, tmp_path: Path) ->
     assert not out.exists() or not any(out.iterdir())
 
 
+@pytest.mark.parametrize("block", [None, LEAST])
+def test_an_unpacked_copy_beside_is_not_taken_for_labels(
+    block: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "own").write_bytes(idx(X))
+    (tmp_path / "own.gz").write_bytes(PACKED)
+    assert load(str(tmp_path / "own.gz"), block=block).test.labels is None
+
+
 def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", images=X, labels=np.ones(500))
     with pytest.raises(UserError, match="labels have dtype float64, not an integer"):
