@@ -11,6 +11,7 @@ import importlib
 import itertools
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +352,10 @@ def test_the_ledger_sums_up_without_keeping_the_images_numbers(
     assert by_and_by.keys() == at_once.keys()
     for one, other in zip(*map(numbers_in, (by_and_by, at_once)), strict=True):
         assert abs(one - other) <= 1e-5 * abs(other)
+    first = replace(data.test, grey=data.test.grey[:100])
+    few = mv.evaluate.ledger(model, replace(data, test=first), draws=2)["log_p"]
+    for key in ("value", "se", "n_images", "iwae_there"):
+        assert abs(by_and_by["log_p"][key] - few[key]) <= 1e-5 * abs(few[key])
 
 
 def numbers_in(ledger: dict[str, Any]) -> list[float]:
