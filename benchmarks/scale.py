@@ -2,6 +2,7 @@
 
 sizes   a step's time should be proportional to its batch, an epoch's to its images
 runs    a sweep's runs to its cores (runs.py)
+data    and the memory of a set that is read by blocks not depend on it (stored.py)
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ MODELS = {"mlp": "dense", "conv28": "conv"}  # and the architectures they are dr
 BATCHES = (32, 64, 128, 256, 512, 1024, 2048)
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000)
 SCALING = Path(__file__).with_name("SCALING.md")
-PAGES = {"sizes": ("scale", PAGE), "runs": ("scale runs", SCALING)}  # by part
+PAGES = {  # by part
+    "sizes": ("scale", PAGE),
+    "runs": ("scale runs", SCALING),
+    "data": ("scale data", SCALING),
+}
 DRAWN_MB = 28 * 28 * 4 / 1e6  # of one image, as it is drawn for an epoch
 
 
@@ -70,11 +75,11 @@ def scale(
     write: bool = False,
     json: bool = False,
 ) -> None:
-    """Measure how steps, epochs, memory and sweeps grow, and draw the first three.
+    """Measure how steps, epochs, sweeps and memory grow; draw steps and epochs.
 
     Args:
         rounds: processes at each size
-        parts: sizes (of batches and epochs), runs (of a sweep); by default all
+        parts: sizes (of batches, of epochs), runs (of a sweep), data (memory by size)
         batches: images in a step
         images: images in an epoch
         out: folder for scale.png and scale.svg
@@ -98,11 +103,13 @@ def scale(
     found: list[Measured] = []
     with Console(stderr=True).status(f"measuring, some {3 * len(parts) * rounds} min"):
         for name in parts:
-            found.append(
-                sizes_of(rounds, batches, images, out)
-                if name == "sizes"
-                else runs_of(rounds)
-            )
+            match name:
+                case "sizes":
+                    found.append(sizes_of(rounds, batches, images, out))
+                case "runs":
+                    found.append(runs_of(rounds))
+                case "data":
+                    found.append(data_of(rounds))
             if write:
                 report.write_page(PAGES[name][0], found[-1].sheets, PAGES[name][1])
     sheets = [sheet for one in found for sheet in one.sheets]
@@ -155,6 +162,14 @@ def runs_of(rounds: int) -> Measured:
     swept, costs = runs.measure(rounds)
     told = {"costs": asdict(costs), "limits": runs.limits(costs)}
     return Measured(runs.sheets(swept, costs), runs.rows_of(swept), told)
+
+
+def data_of(rounds: int) -> Measured:
+    """Measure the memory of whole trainings on sets of growing size."""
+    from benchmarks import stored
+
+    found = stored.measure(rounds)
+    return Measured([stored.sheet(found)], stored.rows_of(found), {})
 
 
 def point(what: str, model: str, size: int) -> Any:

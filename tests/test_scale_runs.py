@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, runs, scale
+from benchmarks import report, runs, scale, stored
 from benchmarks.__main__ import main
 from benchmarks.runs import Costs, Place, Swept
 
@@ -102,11 +102,31 @@ def test_what_is_measured_is_what_a_sweep_does(tmp_path, monkeypatch, capsys):
     assert "Computed: 12 runs of" in page.read_text()
 
 
+@pytest.mark.slow
+def test_a_set_that_is_read_by_blocks_is_measured_beside_one_in_memory(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(stored, "IMAGES", 3000)
+    monkeypatch.setattr(stored, "TIMES", (1, 10))
+    monkeypatch.setattr(stored, "HOW", stored.HOW | {"by blocks": ("--block", "1000")})
+    main(("scale", "--parts", "data", "--rounds", "1", "--json"))
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    peak = {row["benchmark"]: row["peak_mb"] for row in rows}
+    grown = {
+        how: peak[f"train on 30000 images, {how}"]
+        - peak[f"train on 3000 images, {how}"]
+        for how in stored.HOW
+    }
+    floats = 27_000 * 28 * 28 * 4 / 1e6
+    assert grown["whole"] >= floats
+    assert grown["by blocks"] <= floats / 4
+
+
 def test_an_unknown_part_is_refused(capsys):
     with pytest.raises(SystemExit) as end:
         main(("scale", "--parts", "moons"))
     assert end.value.code == 2
-    assert "parts are sizes, runs" in capsys.readouterr().err
+    assert "parts are sizes, runs, data, not moons" in capsys.readouterr().err
 
 
 def test_the_page_of_scaling_can_be_written_into():
