@@ -113,7 +113,7 @@ def test_a_set_that_is_read_by_blocks_is_measured_beside_one_in_memory(
     few, many = (f"train on {times * stored.IMAGES} images" for times in (1, 4))
     grown = {how: peak[f"{many}, {how}"] - peak[f"{few}, {how}"] for how in stored.HOW}
     floats = 3 * stored.IMAGES * 28 * 28 * 4 / 1e6
-    assert grown["whole"] >= floats
+    assert grown["whole"] >= 0.9 * floats
     assert grown["by blocks"] <= floats / 10
 
 
