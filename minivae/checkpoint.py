@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,17 +34,18 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.errors import UserError
-from minivae.files import parsed, write
+from minivae.files import fits, parsed, read_text, write
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
 PREVIOUS, LOCK = "previous.safetensors", ".lock"
 REQUIRED: dict[str, dict[str, Any]] = {  # of CONFIG: what reading a run needs
-    "model": {"model": str, "shape": list},
+    "model": {"model": str, "shape": list, "latent": int},
     "train": {"seed": int},
     "data": {"source": str, "data_dir": (str, NoneType), "sha256": str},
     "versions": {},
 }
+TERMS = ("recon", "kl", "objective")  # of a line of METRICS, in each part
 MOMENT = "optimizer."  # prefix of the moments' names in LAST
 REST: dict[str, type] = {  # what else is in LAST
     "epoch": int,  # how many are finished
@@ -358,7 +358,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder} is not a run: it has no {CONFIG}")
     try:
-        config = parsed(path.read_text(encoding="utf-8"))
+        config = parsed(read_text(path))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
     for group, keys in REQUIRED.items():
@@ -369,27 +371,32 @@ def read_config(folder: Path) -> dict[str, Any]:
             )
         for key, kind in keys.items():
             if not isinstance(held[key], kind):
-                raise UserError(f"{path}: {group}.{key} cannot be {held[key]!r}")
+                told = repr(held[key])[:40]
+                raise UserError(f"{path}: {group}.{key} cannot be {told}")
     return config
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read the lines of a run's metrics, one an epoch."""
+    """Read the lines of a run's metrics, one an epoch, in their order."""
     path = folder / METRICS
     try:
-        text = path.read_text(encoding="utf-8")
-        lines = [parsed(line) for line in text.splitlines()]
-    except FileNotFoundError as error:
+        lines = [parsed(line) for line in read_text(path).splitlines()]
+    except OSError as error:
         raise UserError(f"{folder} is not a run: it has no {METRICS}") from error
     except ValueError as error:
         raise UserError(f"{path} has a line that is not JSON: {error}") from error
-    if not lines or not all(map(_is_of_an_epoch, lines)):
+    if not lines or not all(_is_of_epoch(n, line) for n, line in enumerate(lines, 1)):
         raise UserError(f"{path} does not hold one object for each epoch")
     return lines
 
 
-def _is_of_an_epoch(line: Any) -> bool:
+def _is_of_epoch(number: int, line: Any) -> bool:
+    """Whether a line is that of an epoch, with the numbers that are shown of it."""
     try:
-        return math.isfinite(line["validation"]["objective"] + line["epoch"])
-    except (KeyError, TypeError, OverflowError):
+        means = [line[part][t] for part in ("train", "validation") for t in TERMS]
+        numbers = [line["epoch"], *means]
+    except (KeyError, TypeError):
         return False
+    are_numbers = all(type(number) in (int, float) for number in numbers)
+    objective = line["validation"]["objective"]
+    return are_numbers and line["epoch"] == number and fits(objective, float)

@@ -6,18 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from minivae import backend, checkpoint
 from minivae.errors import UserError
-from minivae.models import Autoencoder, build
+from minivae.files import fits
+from minivae.models import Autoencoder, build, option_types
+from minivae.models.architecture import stacks_for
 from minivae.optim import OPTIMIZERS, SCHEDULES, Optimizer
 from minivae.random import Noise
 from minivae.tensor import Parameter
 
 DEVICES = ("cpu", "cuda", "ptx")
+STACKED = ("shape", "arch", "channels", "hidden", "decoder_arch")  # of `stacks_for`
+WEIGHT_BYTES = 4  # on the disk
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,41 @@ def load_run(path: str | Path) -> Run:
     return Run(model, config, checkpoint.read_metrics(folder), folder)
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a run's configuration, its values of the types that are declared for them.
+
+    Raises `UserError` for anything else, and for a model of more weights than the run's
+    files could hold: before one of them is made.
+    """
+    config, path = checkpoint.read_config(folder), folder / checkpoint.CONFIG
+    model = config["model"]
+    try:
+        _check_types(model, option_types(model["model"]))
+        _check_types(config["data"], {"name": str})
+    except TypeError as error:
+        raise UserError(f"{path}: {error}") from error
+    given = {name: model[name] for name in STACKED if name in model}
+    weights = max(stack.weights(model["latent"]) for stack in stacks_for(**given))
+    names = (checkpoint.BEST, checkpoint.LAST, checkpoint.PREVIOUS)
+    held = [f.stat().st_size for name in names if (f := folder / name).is_file()]
+    if held and WEIGHT_BYTES * weights > max(held):
+        raise UserError(
+            f"{path} tells of a model larger than the files beside it hold: one of "
+            "them is not as it was written"
+        )
+    return config
+
+
+def _check_types(given: dict[str, Any], declared: dict[str, Any]) -> None:
+    """Raise `TypeError` for a value that is not of the type declared for it."""
+    for key, value in given.items():
+        if key in declared and not fits(value, declared[key]):
+            raise TypeError(f"{key} cannot be {repr(value)[:40]}")
+
+
 def stored(folder: Path) -> tuple[Autoencoder, dict[str, Any]]:
     """Return the model of a run folder, untrained, and the configuration."""
-    config = checkpoint.read_config(folder)
+    config = read_config(folder)
     try:
         options = dict(config["model"])
         return build(options.pop("model"), **options), config
@@ -153,6 +189,7 @@ def stored_options(folder: Path, config: dict[str, Any]) -> Options:
     try:
         if type(config["threads"]) is not int or config["threads"] < 1:
             raise TypeError(f"threads is {config['threads']!r}")
+        _check_types(config["train"], get_type_hints(Options))
         return make_options(config["train"])
     except (TypeError, KeyError, UserError) as error:
         path = folder / checkpoint.CONFIG

@@ -28,7 +28,7 @@ import numpy as np
 
 from minivae import checkpoint
 from minivae.errors import UserError
-from minivae.files import parsed, write
+from minivae.files import fits, parsed, read_text, write
 
 MANIFEST, LEDGER, PAGE = "sweep.json", "ledger.json", "sweep.html"
 SEED = "seed"  # the axis over which means and deviations are taken
@@ -44,6 +44,7 @@ METRICS = {  # of a ledger, by the path to it: what tables and pages call it
     "disentanglement.factor_vae": "FactorVAE",
 }
 Value: TypeAlias = int | float | str | bool
+PLACE = tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -195,22 +196,21 @@ class Sweep:
     def read(cls, path: Path) -> Sweep:
         """Read the manifest of a sweep's folder; raises `UserError`."""
         try:
-            held = parsed((path / MANIFEST).read_text(encoding="utf-8"))
+            held = parsed(read_text(path / MANIFEST))
             base, axes, runs = held["base"], held["axes"], held["runs"]
-            if not all(isinstance(base | place, dict) for place in runs.values()):
-                raise TypeError("a run has no place")
-            if any(name != folder_name(place) for name, place in runs.items()):
-                raise ValueError("a run has the name of another")
-            return cls(path, base, list(axes), int(held["threads"]), runs)
+            if not fits(axes, tuple[str, ...]):
+                raise TypeError("an axis has no name")
+            for name, place in runs.items():
+                if not (list(place) == axes and fits([*place.values()], PLACE)):
+                    raise ValueError("a run has no place in the grid")
+                if name != folder_name(place):
+                    raise ValueError("a run has the name of another")
+            if not fits(held["threads"], int):
+                raise TypeError("threads is no whole number")
+            return cls(path, dict(base), axes, held["threads"], runs)
         except OSError as error:
             raise UserError(f"{path} is no sweep: it has no {MANIFEST}") from error
-        except (
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            OverflowError,
-        ) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise UserError(f"{path / MANIFEST} is not of a sweep: {error}") from error
 
     def tasks(self) -> list[Task]:
@@ -227,10 +227,10 @@ class Sweep:
         if not path.exists():
             return None
         try:
-            held = parsed(path.read_text(encoding="utf-8"))
-            if not math.isfinite(held["objective"]):
-                raise ValueError("its objective is not finite")
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            held = parsed(read_text(path))
+            if not fits(held["objective"], float):
+                raise ValueError("its objective is no finite number")
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path} is no ledger: {error}; remove it") from error
         return dict(held)
 
@@ -247,7 +247,7 @@ class Sweep:
                 value: Any = ledger
                 for step in path.split("."):
                     value = value.get(step) if isinstance(value, dict) else None
-                if isinstance(value, (int, float)):
+                if fits(value, float):
                     group.values.setdefault(path, []).append(float(value))
             group.count += 1
         return sorted(

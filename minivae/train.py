@@ -48,7 +48,6 @@ __all__ = [
     "warmth_at",
 ]
 
-TERMS = ("recon", "kl", "objective")
 EVALUATION_SEED = 0  # evaluation draws the same noise for every model and run
 DRAW_STRIDE = 1 << 40  # elements between two draws for the same image
 ADVICE = "try a smaller learning rate, or clip the gradient"
@@ -192,7 +191,7 @@ class _Training:
             latent=Noise(options.seed, run.model.noise_stream),
             dropout=Noise(options.seed, Stream.DROPOUT) if run.model.dropout else None,
             order=dict(np.random.default_rng(options.seed).bit_generator.state),
-            sums=np.zeros(len(TERMS)),
+            sums=np.zeros(len(checkpoint.TERMS)),
         )
 
     @property
@@ -301,7 +300,7 @@ class _Training:
             )
         run.metrics.append(line)
         run.trained += 1
-        self.order, self.sums = order, np.zeros(len(TERMS))
+        self.order, self.sums = order, np.zeros(len(checkpoint.TERMS))
         is_best = run.best_epoch == line["epoch"]
         if is_best:
             self.best_weights = run.model.state()
@@ -455,7 +454,7 @@ def validate(model: Autoencoder, images: Images, batch: int = 500) -> dict[str, 
     As many draws of z an image as the loss takes, always the same; no dropout, and
     no noise for a model whose code is none: it sees the images as they are.
     """
-    sums = np.zeros(len(TERMS))
+    sums = np.zeros(len(checkpoint.TERMS))
     for start in range(0, len(images), batch):
         x = images[start : start + batch]
         noise = _draws(model, start, len(x)) if model.has_kl else None
@@ -477,7 +476,7 @@ def _draws(model: Autoencoder, first: int, count: int) -> Array:
 
 
 def _named(means: Array) -> dict[str, float]:
-    return dict(zip(TERMS, map(float, means), strict=True))
+    return dict(zip(checkpoint.TERMS, map(float, means), strict=True))
 
 
 def _versions() -> dict[str, str]:

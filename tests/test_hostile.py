@@ -14,22 +14,28 @@ import resource
 import time
 import zipfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import inputs
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tiny import few_digits, fit, small
+from tiny import a_run, few_digits, fit, run_files, small
 
 import minivae as mv
-from minivae import checkpoint
+from minivae import checkpoint, train
 from minivae.data.files import MOST, as_images, read_idx, read_numpy
 from minivae.errors import UserError
-from minivae.study import exact_json
-from minivae.sweep import Sweep, split_axis
+from minivae.models import MODELS
+from minivae.page.report import report
+from minivae.page.step import step_page
+from minivae.page.sweep import page as sweep_page
+from minivae.run import stored
+from minivae.study import as_text, exact_json
+from minivae.study.compare import compare
+from minivae.sweep import LEDGER, MANIFEST, Sweep, split_axis
 
 MOST_SECONDS, MOST_MB = 5.0, 512  # of one input, and of all of them
 
@@ -174,15 +180,6 @@ def test_json_that_is_too_deep_or_too_long_is_refused(
 
 
 @cache
-def run_files() -> dict[str, bytes]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        fit(small(), few_digits(), out=Path(folder) / "run")
-        return {p.name: p.read_bytes() for p in (Path(folder) / "run").iterdir()}
-
-
-@cache
 def recording() -> bytes:
     model = small(likelihood="bernoulli")
     batch = few_digits().train.images[:2]
@@ -195,11 +192,22 @@ def saved(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
     return file.getvalue()
 
 
+@cache
+def ledger() -> bytes:
+    run = fit(small(), few_digits())
+    return json.dumps(mv.evaluate.ledger(run.model, few_digits(), draws=1)).encode()
+
+
 IMAGES = np.arange(20 * 64, dtype=np.uint8).reshape(20, 8, 8)
 MANY = np.tile(IMAGES, (20, 1, 1))
-MANIFEST = json.dumps(
-    {"axes": ["beta"], "base": {"a": 1}, "threads": 1, "runs": {"beta=1": {"beta": 1}}}
-)
+A_MANIFEST = json.dumps(
+    {
+        "axes": ["beta"],
+        "base": {"model": "vae", "data": "digits", "hidden": [8]},
+        "threads": 1,
+        "runs": {"beta=1": {"beta": 1}, "beta=2": {"beta": 2}},
+    }
+).encode()
 
 
 def own_images(path: Path) -> None:
@@ -216,13 +224,70 @@ def by_blocks(suffix: str) -> Callable[[Path], None]:
 
 
 def in_a_run(name: str, read: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """What reads a run of which one file is the input."""
+
     def reader(path: Path) -> None:
-        path.replace(path.parent / name)
-        read(path.parent)
+        run = a_run(path.parent)
+        path.replace(run / name)
+        read(run)
 
     return reader
 
 
+def in_a_sweep(name: str) -> Callable[[Path], None]:
+    """What reads a sweep of which one file is the input, and draws its page."""
+
+    def reader(path: Path) -> None:
+        folder = path.parent / "sweep"
+        if not folder.exists():
+            (folder / "beta=1").mkdir(parents=True)
+            (folder / MANIFEST).write_bytes(A_MANIFEST)
+            (folder / "beta=1" / LEDGER).write_bytes(ledger())
+        path.replace(folder / name)
+        found = Sweep.read(folder)
+        if groups := found.groups():
+            sweep_page(found, groups)
+
+    return reader
+
+
+def whole_run(folder: Path) -> None:
+    """Whatever a run is read for, but its data."""
+    run = mv.load_run(folder)
+    train.stored_options(folder, run.config)
+    assert isinstance(run.finished, bool)
+    assert report(run, few_digits(), json.loads(ledger()))
+
+
+def options_of(name: str, **more: Any) -> bytes:
+    options = {"arch": "conv", "channels": [2], "decoder_arch": "dense"} | more
+    return json.dumps(MODELS[name]((1, 8, 8), 2, (4,), **options).config()).encode()
+
+
+def as_a_model(path: Path) -> None:
+    """Let the input be what a run's configuration says of the model, and build that."""
+    rest = json.loads(run_files()["config.json"])
+    rest.pop("model")
+    told = b'{"model": ' + path.read_bytes() + b", " + json.dumps(rest).encode()[1:]
+    (path.parent / "config.json").write_bytes(told)
+    (path.parent / "checkpoint.safetensors").write_bytes(bytes(1 << 18))
+    stored(path.parent)
+
+
+def whole_recording(path: Path) -> None:
+    found = exact_json.load(path)
+    assert as_text(found)
+    assert step_page(found)
+    compare(found, exact_json.loads(recording().decode()))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ae": {"tied": True, "decoder_arch": "conv"},
+    "dae": {"noise": "mask:0.1"},
+    "betavae": {"capacity": 2.0, "likelihood": "gaussian", "sigma": 0.5},
+    "iwae": {"samples": 3},
+    "bernoullivae": {"estimator": "exact"},
+}
 TARGETS: dict[str, tuple[Callable[[], bytes], Callable[[Path], Any]]] = {
     "idx": (lambda: idx(20, 8, 8, content=IMAGES.tobytes()), lambda p: read_idx(p, 3)),
     "idx.gz": (
@@ -254,51 +319,31 @@ TARGETS: dict[str, tuple[Callable[[], bytes], Callable[[Path], Any]]] = {
     ),
     "config": (
         lambda: run_files()["config.json"],
-        in_a_run("config.json", checkpoint.read_config),
+        in_a_run("config.json", whole_run),
     ),
     "metrics": (
         lambda: run_files()["metrics.jsonl"],
-        in_a_run("metrics.jsonl", checkpoint.read_metrics),
+        in_a_run("metrics.jsonl", whole_run),
     ),
-    "sweep": (lambda: MANIFEST.encode(), in_a_run("sweep.json", Sweep.read)),
-    "recording": (recording, exact_json.load),
+    **{
+        f"the options of {name}": (partial(options_of, name, **more), as_a_model)
+        for name, more in OPTIONS.items()
+    },
+    "best weights": (
+        lambda: run_files()["checkpoint.safetensors"],
+        in_a_run("checkpoint.safetensors", mv.load_run),
+    ),
+    "sweep": (lambda: A_MANIFEST, in_a_sweep(MANIFEST)),
+    "ledger": (lambda: ledger(), in_a_sweep(f"beta=1/{LEDGER}")),
+    "recording": (recording, whole_recording),
     "grid": (
         lambda: b"beta=1,2,4..9",
         lambda p: split_axis(p.read_bytes().decode("latin-1")),
     ),
 }
 """What is read: a good file, and what reads it."""
-
-TOKENS = [b"[", b"{", b'"', b"null", b"-1", b"1e999", b"NaN", b"9" * 30, b"\xff" * 8]
-TOKENS += [b"../", b"<script>", b"(", b")", b"'", b"\0", b"\r\n", b",", b"PK\x05\x06"]
-PLACES = st.floats(0, 1, exclude_max=True)
-EDITS = st.one_of(
-    st.tuples(st.just("cut"), PLACES, st.just(b"")),
-    st.tuples(st.just("flip"), PLACES, st.binary(min_size=1, max_size=1)),
-    st.tuples(st.just("over"), PLACES, st.binary(min_size=1, max_size=16)),
-    st.tuples(st.just("over"), PLACES, st.sampled_from(TOKENS)),
-    st.tuples(st.just("insert"), PLACES, st.sampled_from(TOKENS)),
-    st.tuples(st.just("twice"), PLACES, st.just(b"")),
-)
-"""What is done to a good file, and where; most damage is done near its beginning."""
-
-
-def changed(good: bytes, edits: list[tuple[str, float, bytes]], near: bool) -> bytes:
-    content = bytearray(good)
-    for what, place, given_bytes in edits:
-        reach = min(len(content), 256) if near else len(content)
-        i = int(place * reach)
-        if what == "cut":
-            del content[i:]
-        elif what == "flip" and content:
-            content[i] ^= given_bytes[0]
-        elif what == "over":
-            content[i : i + len(given_bytes)] = given_bytes
-        elif what == "insert":
-            content[i:i] = given_bytes
-        else:
-            content += content[i:]
-    return bytes(content)
+IN_JSON = ("config", "metrics", "sweep", "ledger", "recording")
+IN_JSON += tuple(name for name in TARGETS if name.startswith("the options"))
 
 
 def fuzz(name: str, count: int, folder: Path) -> int:
@@ -317,10 +362,10 @@ def fuzz(name: str, count: int, folder: Path) -> int:
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(EDITS, min_size=1, max_size=4), st.booleans())
-    def one(edits: list[tuple[str, float, bytes]], near: bool) -> None:
+    @given(inputs(good, name in IN_JSON))
+    def one(content: bytes) -> None:
         nonlocal refusals, seen
-        path.write_bytes(changed(good, edits, near))
+        path.write_bytes(content)
         seen += 1
         began = time.process_time()
         told = ""

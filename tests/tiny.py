@@ -6,8 +6,10 @@ An epoch of `fit` is 4 steps, of 25, 25, 25 and 5 images.
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +51,24 @@ def fit(model: Autoencoder, data: Dataset, **options: Any) -> Run:
     """Train for two epochs, if nothing else is said."""
     given = {"epochs": 2, "batch": 25, "lr": 0.01, "quiet": True, **options}
     return mv.fit(model, data, **given)
+
+
+@cache
+def run_files() -> dict[str, bytes]:
+    """Return the files of a small run, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        fit(small(), few_digits(), out=Path(folder) / "run")
+        return {p.name: p.read_bytes() for p in (Path(folder) / "run").iterdir()}
+
+
+def a_run(folder: Path) -> Path:
+    """Return a copy of that run, to be broken."""
+    run = folder / "run"
+    if not run.exists():
+        run.mkdir()
+        for name, content in run_files().items():
+            (run / name).write_bytes(content)
+    return run
 
 
 def same(a: dict[str, Array], b: dict[str, Array]) -> bool:

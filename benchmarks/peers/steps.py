@@ -56,7 +56,7 @@ class Steps:
 
     sizes: dict[Step, str]
     flops: dict[Step, int]
-    left_out: dict[str, str] = field(default_factory=missing)  # and why
+    left_out: dict[str, str] = field(default_factory=lambda: missing())  # and why
     libraries: dict[str, str] = field(default_factory=dict)  # versions and threads
     losses: dict[Step, list[float]] = field(default_factory=dict)  # ours, the first
     difference: float = 0.0

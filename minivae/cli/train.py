@@ -190,11 +190,11 @@ def command(arguments: Sequence[str]) -> Callable[..., None]:
 
 def _going_on(folder: Path) -> Callable[..., None]:
     """Return `train` for going on with a run: its options are the defaults."""
-    from minivae import checkpoint
     from minivae import train as training
     from minivae.data import load
+    from minivae.run import read_config
 
-    config = checkpoint.read_config(folder)
+    config = read_config(folder)
     training.stored_options(folder, config)
     stored = {**config["model"], **config["train"], "out": folder, "resume": folder}
     for sizes in {"channels", "hidden"} & stored.keys():

@@ -1,6 +1,6 @@
 """The models by the names that the command line uses."""
 
-from typing import Any
+from typing import Any, get_type_hints
 
 from minivae.errors import UserError
 from minivae.models.architecture import ARCHITECTURES
@@ -28,11 +28,25 @@ __all__ = [
     "LossTerms",
     "MixtureVAE",
     "build",
+    "option_types",
 ]
 
 
 def build(name: str, **options: Any) -> Autoencoder:
     """Make the model called `name`; the options are its constructor's."""
+    return _named(name)(**options)
+
+
+def option_types(name: str) -> dict[str, Any]:
+    """Return the options of the model called `name` with their declared types."""
+    found: dict[str, Any] = {}
+    for kind in reversed(_named(name).__mro__):
+        if "__init__" in vars(kind) and issubclass(kind, Autoencoder):
+            found |= get_type_hints(kind.__init__)
+    return {n: found[n] for n in found.keys() - {"args", "options", "return"}}
+
+
+def _named(name: str) -> type[Autoencoder]:
     if name not in MODELS:
         raise UserError(f"no model {name!r}; have {', '.join(MODELS)}")
-    return MODELS[name](**options)
+    return MODELS[name]

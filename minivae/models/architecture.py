@@ -23,6 +23,8 @@ from minivae.random import Noise
 Size = tuple[int, int]
 KERNEL = 4
 HALVING = {"stride": 2, "padding": 1}
+MOST_LAYERS = 100  # convolutions and linear layers of a stack
+MOST_WEIGHTS = 1 << 28  # of a model: a GiB in float32
 SMALLEST = 4  # pixels a side that an architecture's own convolutions leave at least
 
 
@@ -60,6 +62,12 @@ class Stack:
         _, H, W = self.shape
         halved = ((c, H >> i, W >> i) for i, c in enumerate(self.channels, start=1))
         return [self.shape, *halved]
+
+    def weights(self, latent: int) -> int:
+        """Return how many weights there are between images and codes, one way."""
+        kernels = sum(a * b for (a, *_), (b, *_) in pairwise(self.maps)) * KERNEL**2
+        units = (math.prod(self.maps[-1]), *self.hidden, latent)
+        return kernels + sum(a * b for a, b in pairwise(units))
 
     def __str__(self) -> str:
         """Return the sizes in order: "1×28×28 – 32×14×14 – 256", or "784 – 400"."""
@@ -106,6 +114,20 @@ class Stack:
         return nn.Sequential(*layers)
 
 
+def stacks_for(
+    shape: tuple[int, int, int],
+    arch: str = "dense",
+    channels: tuple[int, ...] | None = None,
+    hidden: tuple[int, ...] | None = None,
+    decoder_arch: str | None = None,
+) -> tuple[Stack, Stack]:
+    """Return the stack of an encoder, and the one that its decoder mirrors."""
+    stack = stack_for(arch, shape, channels, hidden)
+    if decoder_arch is None or decoder_arch == arch:
+        return stack, stack
+    return stack, stack_for(decoder_arch, shape)
+
+
 def stack_for(
     arch: str,
     shape: tuple[int, int, int],
@@ -120,8 +142,15 @@ def stack_for(
     """
     if arch not in ARCHITECTURES:
         raise UserError(f"no architecture {arch!r}; have {', '.join(ARCHITECTURES)}")
+    if len(shape) != 3 or not 1 <= min(shape) <= math.prod(shape) <= MOST_WEIGHTS:
+        raise UserError(
+            f"shape is (channels, height, width), at most {MOST_WEIGHTS:,} numbers, "
+            f"not {shape}"
+        )
     own = ARCHITECTURES[arch]
     hidden = own.hidden if hidden is None else tuple(hidden)
+    if len(hidden) + len(channels or ()) > MOST_LAYERS:
+        raise UserError(f"a model has at most {MOST_LAYERS} layers on each side")
     if min(hidden, default=1) < 1:
         raise UserError(f"hidden layers need at least one unit each, not {hidden}")
     if own.channels and not hidden:
@@ -138,7 +167,8 @@ def stack_for(
     def channels_for(size: Size) -> tuple[int, ...]:
         return own.channels_for(size) if channels is None else tuple(channels)
 
-    height, width = size = shape[1:]
+    C, height, width = shape
+    size = (height, width)
     times = len(channels_for(size))
     if own.channels and not times:
         raise UserError(
@@ -151,7 +181,7 @@ def stack_for(
             f"here, so they must be multiples of {2**times}: {height} x {width} does "
             f"not fit, {' or '.join(f'{h} x {w}' for h, w in fitting)} would"
         )
-    return Stack(shape, channels_for(size), hidden)
+    return Stack((C, height, width), channels_for(size), hidden)
 
 
 def _nearest(size: Size, unit: Callable[[Size], int]) -> list[Size]:

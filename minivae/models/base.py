@@ -22,7 +22,7 @@ from minivae.distributions import (
     normal_noise,
 )
 from minivae.errors import UserError
-from minivae.models.architecture import stack_for
+from minivae.models.architecture import MOST_WEIGHTS, stacks_for
 from minivae.ops.losses import Reduction
 from minivae.random import Noise, Stream
 from minivae.tensor import Parameter, Tensor, no_grad
@@ -71,15 +71,16 @@ class Autoencoder(nn.Module, ABC):
         dropout: float = 0.0,
         sigma: str | float = "shared",
     ) -> None:
-        if len(shape) != 3 or min(shape) < 1:
-            raise UserError(f"shape is (channels, height, width), not {shape}")
         if latent < 1:
             raise UserError(f"a model needs at least one latent, not {latent}")
+        self.stack, back = stacks_for(shape, arch, channels, hidden, decoder_arch)
+        if self.stack.weights(latent) + back.weights(latent) > MOST_WEIGHTS:
+            raise UserError(
+                f"a model of more than {MOST_WEIGHTS:,} weights: give fewer latents, "
+                "hidden units or channels"
+            )
         C, H, W = shape
-        self.stack = stack_for(arch, (C, H, W), channels, hidden)
         self.arch, self.decoder_arch = arch, decoder_arch or arch
-        mirrored = self.decoder_arch == arch
-        back = self.stack if mirrored else stack_for(self.decoder_arch, (C, H, W))
         self.shape, self.latent, self.hidden = (C, H, W), latent, self.stack.hidden
         self.activation, self.dropout, self.seed = activation, dropout, seed
         self.sigma = _checked_sigma(sigma)

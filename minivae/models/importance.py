@@ -22,6 +22,8 @@ from minivae.ops.losses import Reduction
 from minivae.random import Noise
 from minivae.tensor import Parameter, Tensor
 
+MOST_SAMPLES = 10_000  # of the bound that a training takes
+
 
 class IWAE(VAE):
     """A VAE trained on the bound L_k of `samples` draws an image.
@@ -43,8 +45,11 @@ class IWAE(VAE):
         sticking: bool = False,
         **options: Any,
     ) -> None:
-        if samples < 1:
-            raise UserError(f"the bound takes at least one draw of z, not {samples}")
+        if not 1 <= samples <= MOST_SAMPLES:
+            raise UserError(
+                f"the bound takes at least one draw of z, at most {MOST_SAMPLES:,}, "
+                f"not {samples}"
+            )
         super().__init__(shape, *args, **options)
         self.samples = self.draws = samples
         self.sticking = sticking

@@ -241,6 +241,8 @@ def _training(run: Run) -> list[str]:
         train, validation = (
             [line[part][term] for line in lines] for part in ("train", "validation")
         )
+        if not math.isfinite(4 * sum(map(abs, (*train, *validation)))):
+            continue  # no axis reaches there; the table tells
         reached = validation[epochs.index(best)]
         charts.append(
             drawing.line_chart(

@@ -19,10 +19,10 @@ def page(sweep: Sweep, groups: Sequence[Group]) -> str:
     done = sum(group.count for group in groups)
     over = ", ".join(axis for axis in sweep.axes) or "nothing"
     title = f"A sweep over {over}"
+    model, data = (sweep.base.get(name) for name in ("model", "data"))
     lead = (
-        f"{done:,} of {len(sweep.runs):,} runs are finished, of "
-        f"{sweep.base['model']} on {sweep.base['data']}. Means, with bars of one "
-        "standard deviation over seeds, of the test split."
+        f"{done:,} of {len(sweep.runs):,} runs are finished, of {model} on {data}. "
+        "Means, with bars of one standard deviation over seeds, of the test split."
     )
     head, rows = _table(groups, measured(groups))
     body = [

@@ -33,6 +33,7 @@ import numpy as np
 
 from minivae.backend import Array, is_array, to_numpy
 from minivae.errors import UserError
+from minivae.files import parsed
 from minivae.study.recording import FORMAT, VERSION, Node, Recording, Ref
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -128,8 +129,8 @@ def load(path: Path) -> Recording:
 def loads(text: str) -> Recording:
     """Return the recording that `dumps` made the text of."""
     try:
-        whole = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        whole = parsed(text, parse_constant=_no_constant)
+    except ValueError as error:
         raise UserError(f"no recording: not JSON ({error})") from error
     if not isinstance(whole, dict) or whole.get("format") != FORMAT:
         raise UserError(f'no recording of a step: "format" is not "{FORMAT}"')
