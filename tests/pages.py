@@ -49,12 +49,17 @@ class Opened:
         self.page.on("request", self._note_request)
         self.page.on("console", lambda message: self.messages.append(message.text))
         self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("dialog", self._note_dialog)
         self.page.goto(path.as_uri() + address)
         self.own = path.as_uri()
 
     def _note_request(self, request: Any) -> None:
         if not request.url.startswith("data:"):
             self.requests.append(request.url.partition("#")[0])
+
+    def _note_dialog(self, dialog: Any) -> None:
+        self.messages.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
 
     def __enter__(self) -> Opened:
         return self

@@ -14,6 +14,7 @@ import resource
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,14 @@ from tiny import a_run, few_digits, fit, run_files, small
 
 import minivae as mv
 from minivae import checkpoint, train
+from minivae.cli.step import step
 from minivae.data.files import MOST, as_images, read_idx, read_numpy
 from minivae.errors import UserError
 from minivae.models import MODELS
 from minivae.page.report import report
-from minivae.page.step import step_page
 from minivae.page.sweep import page as sweep_page
 from minivae.run import stored
-from minivae.study import as_text, exact_json
-from minivae.study.compare import compare
+from minivae.study import exact_json
 from minivae.sweep import LEDGER, MANIFEST, Sweep, split_axis
 
 MOST_SECONDS, MOST_MB = 5.0, 512  # of one input, and of all of them
@@ -275,10 +275,13 @@ def as_a_model(path: Path) -> None:
 
 
 def whole_recording(path: Path) -> None:
-    found = exact_json.load(path)
-    assert as_text(found)
-    assert step_page(found)
-    compare(found, exact_json.loads(recording().decode()))
+    """Whatever a recording is read for, by the command."""
+    good, page = path.with_name("good"), path.with_name("page.html")
+    good.write_bytes(recording())
+    with redirect_stdout(io.StringIO()):
+        step(read=path, plain=True, html=page)
+        step(read=path, find_bug=True)
+        step(diff=(path, good))
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -362,10 +365,11 @@ def fuzz(name: str, count: int, folder: Path) -> int:
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    @given(inputs(good, name in IN_JSON))
-    def one(content: bytes) -> None:
+    @given(inputs(name in IN_JSON))
+    def one(change: tuple[Callable[..., bytes], Any]) -> None:
         nonlocal refusals, seen
-        path.write_bytes(content)
+        how, drawn = change
+        path.write_bytes(how(good, *drawn))
         seen += 1
         began = time.process_time()
         told = ""

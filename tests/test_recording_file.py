@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import nested
 from test_study import CONV, EPS, X, tiny
 
 from minivae import UserError, ops
@@ -165,6 +166,14 @@ def test_what_does_not_fit_is_named(name: str, tmp_path: Path) -> None:
 def test_what_is_no_json_of_ours_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="no recording"):
         Recording.loads(text)
+
+
+@pytest.mark.parametrize("depth", [600, 900])
+def test_settings_nested_too_deeply_are_refused(depth: int) -> None:
+    whole = json.loads(recording().to_json())
+    whole["nodes"][0]["params"] = {"axis": nested(1, depth)}
+    with pytest.raises(UserError, match="no recording"):
+        Recording.loads(json.dumps(whole))
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,10 @@ TINY: dict[str, dict[str, Any]] = {
     "conv": {"shape": (1, 4, 4), "channels": (2,), "hidden": (4,)},
 }
 BATCH = 2
+FAULTS = (  # that a recording can cause whose parts do not fit each other
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError),
+    ValueError,
+)
 
 
 def step(
@@ -72,9 +78,39 @@ def step(
     if tolerance is not None:
         raise UserError("--tolerance is for --diff")
     if read is not None:
-        recording = Recording.load(read)
-    else:
-        recording = _record(model, arch, beta, lr, seed, device, fold)
+        with _fitting(read):
+            return _look(Recording.load(read), plain, html, json, find_bug)
+    recording = _record(model, arch, beta, lr, seed, device, fold)
+    return _look(recording, plain, html, json, find_bug)
+
+
+@contextmanager
+def _fitting(*paths: Path) -> Iterator[None]:
+    """Blame files for what goes wrong here: each field of theirs may have its type, and
+    yet a list be shorter than another, or an event name a rule that is not there.
+    """
+    from minivae.errors import UserError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except FAULTS as e:
+        names = " or ".join(map(str, paths))
+        told = " ".join(str(e).split())[:80]
+        raise UserError(
+            f"{names}: no recording: its parts do not fit each other ({told})"
+        ) from e
+
+
+def _look(
+    recording: Recording,
+    plain: bool,
+    html: Path | None,
+    json: Path | None,
+    find_bug: bool,
+) -> int:
+    """Write and print what is asked for of a recording; return the exit code."""
     if json is not None:
         recording.save(json)
         print(json)
@@ -191,8 +227,9 @@ def _diff(paths: tuple[Path, Path], tolerance: float | None) -> int:
     from minivae.study.compare import as_lines, compare
     from minivae.study.plain import wrapped
 
-    first, second = (Recording.load(path) for path in paths)
-    found = compare(first, second, tolerance)
+    with _fitting(*paths):
+        first, second = (Recording.load(path) for path in paths)
+        found = compare(first, second, tolerance)
     names = (f"{paths[0]}: {first.title}", f"{paths[1]}: {second.title}")
     for line in as_lines(found, names):
         print("\n".join(wrapped(line)))

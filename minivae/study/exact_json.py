@@ -140,8 +140,11 @@ def loads(text: str) -> Recording:
             f"version {VERSION}: record the step again"
         )
     reader = _Reader(whole.pop("arrays", None))
-    recording: Recording = reader.read(whole, Recording, "")
-    _check_references(recording)
+    try:
+        recording: Recording = reader.read(whole, Recording, "")
+        _check_references(recording)
+    except RecursionError as error:
+        raise UserError("no recording: it is nested too deeply") from error
     return recording
 
 
