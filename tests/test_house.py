@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 import subprocess
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -255,4 +257,21 @@ def test_the_changelog_names_the_version() -> None:
 
     assert minivae.__doc__
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"## {version('minivae')}" in changelog
+    heading = rf"^## {re.escape(version('minivae'))} - \d{{4}}-\d\d-\d\d$"
+    assert re.search(heading, changelog, re.MULTILINE)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version's numbers; what is left out is 0."""
+    found = [int(number) for number in version.split(".")]
+    return tuple([*found, 0, 0][:3])
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (ROOT / "constraints-min.txt").read_text("utf-8")
+    pins = [line.split("==") for line in text.splitlines() if line[:1] != "#"]
+    bounds = [bound.partition(",")[0].split(">=") for bound in project["dependencies"]]
+    assert [(name, numbers(v)) for name, v in pins] == [
+        (name, numbers(v)) for name, v in bounds
+    ]

@@ -25,6 +25,8 @@ from minivae_kernels import cpu as compiled
 from minivae_kernels import threads as pool
 from minivae_kernels.examples import CALLS, Draw
 from minivae_kernels.family import Cost
+from numpy.lib import NumpyVersion
+from tolerances import FLOAT32
 
 RUNGS = [(f, rung) for f in families() for rung in f.rungs if rung.runs_on == "cpu"]
 each_rung = pytest.mark.parametrize(
@@ -97,7 +99,9 @@ def test_read_only_and_scattered_inputs_are_fine(family: Family, rung: Rung) -> 
         return scattered
 
     moved = [awkward(a) for a in arrays], {k: awkward(v) for k, v in options.items()}
-    assert_close(results(family.name, rung, moved), expected, 0.0)
+    # Before 2.3 NumPy multiplied scattered arrays by a loop of its own, not by the BLAS
+    by_loop = rung.name == "matmul_blas" and NumpyVersion(np.__version__) < "2.3.0"
+    assert_close(results(family.name, rung, moved), expected, FLOAT32 * by_loop)
 
 
 @each_rung
