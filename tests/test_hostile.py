@@ -155,6 +155,19 @@ def test_a_member_with_a_path_is_read_and_written_nowhere(tmp_path: Path) -> Non
     assert list(tmp_path.rglob("*")) == [folder, path]
 
 
+@pytest.mark.parametrize("name", ["a\r\nb", "a\x1b[2Jb", "a\u2028b"])
+def test_a_name_of_control_letters_is_told_in_one_line(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.npz"
+    labels = header((2,)) + bytes(2)
+    path.write_bytes(archive(**{f"{name}.npy": labels, "labels.npy": labels}))
+    with pytest.raises(UserError) as told:
+        read_numpy(path)
+    assert str(told.value).isprintable()
+    assert ascii(name)[1:-1] in str(told.value)
+
+
 DEEP = "[" * 100_000
 NUMBER = "1" * 5_000
 
