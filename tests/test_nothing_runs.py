@@ -84,7 +84,6 @@ for command in (
     ("evaluate", "run"),
     ("report", "run"),
     ("sample", "run"),
-    ("probe", "run"),
     ("step", "--plain", "--html", "step.html", "--json", "step.json"),
     ("data", "list"),
     ("data", "get", "fashion", "--mirror", "http://127.0.0.1:9/"),
