@@ -299,7 +299,7 @@ def sheets(found: Sequence[Swept], costs: Costs) -> list[Sheet]:
                 f"{p.days:,.1f}",
                 f"{p.idle:.1%}",
                 f"{p.disk_mb_s:.1f}",
-                f"{p.tasks_s:.3f}",
+                f"{p.tasks_s:.2g}",
             )
         )
     bounds = [(name, f"{workers:,.0f}") for name, workers in limits(costs).items()]

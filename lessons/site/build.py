@@ -31,6 +31,7 @@ COPIED = {
     "courses.md": HERE / "courses.md",
     "benchmarks.md": ROOT / "benchmarks/README.md",
     "applications.md": ROOT / "benchmarks/APPLICATIONS.md",
+    "scaling.md": ROOT / "benchmarks/SCALING.md",
 }
 NOTEBOOK = {
     "kernelspec": {"name": "lessons", "display_name": "Python"},
