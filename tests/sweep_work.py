@@ -15,9 +15,9 @@ def finish(task: Task) -> None:
     folder = Path(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     if task.options.get("fails"):
-        raise UserError("told in\n  one line")
+        raise UserError("told as it is")
     if task.options.get("breaks"):
-        raise ZeroDivisionError("by nothing")
+        raise ZeroDivisionError("by\n  nothing")
     deaths = len(list(folder.glob("death-*")))
     if deaths < task.options.get("dies", 0):
         (folder / f"death-{deaths}").touch()

@@ -205,19 +205,19 @@ def test_a_file_that_cannot_be_compared_says_why(
 
 @pytest.fixture
 def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The stand-in, alone: PyTorch must stay out of this process."""
+    from benchmarks import torch_expressions
+
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
+    monkeypatch.setattr(torch_expressions, "peers", lambda *_, **__: {})
+    monkeypatch.setattr(torch_expressions, "version", lambda: None)
     return stand_in
 
 
 @pytest.mark.needs("ptx")
-def test_a_device_is_timed_by_events_and_graphs(
-    cupy: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from benchmarks import torch_expressions
+def test_a_device_is_timed_by_events_and_graphs(cupy: Any) -> None:
     from benchmarks.cuda import Cuda
 
-    monkeypatch.setattr(torch_expressions, "peers", lambda *_, **__: {})
-    monkeypatch.setattr(torch_expressions, "version", lambda: None)
     place = Cuda(rounds=1, small=True)
     (found,) = ladders.measure([family("relu.forward")], place)
     entries = {e.name: e for e in found.entries}

@@ -206,7 +206,7 @@ def test_workers_die_and_nothing_is_lost(tmp_path: Path) -> None:
     found = {o.task.folder: o.failure for o in pool(given, sweep_work.finish)}
     assert set(found) == {task.folder for task in given}
     told = [found[task.folder] for task in given]
-    assert told[2] == "told in one line"
+    assert told[2] == "told as it is"
     assert told[5] == "its worker died 5 times in a row with nothing saved in between"
     assert told[7] == "ZeroDivisionError: by nothing"
     assert [told[i] for i in (0, 1, 3, 4, 6)] == [""] * 5
