@@ -140,7 +140,7 @@ def test_images_too_large_to_be_read_whole_are_read_by_blocks_that_are_not(
     with path.open("wb") as file:
         file.write(header((4096, 1 << 12, 1 << 10)))
         file.truncate(128 + (1 << 34))
-    with pytest.raises(UserError, match="by blocks it can be read: --block"):
+    with pytest.raises(UserError, match="--block reads it piece by piece"):
         load(str(path))
     with pytest.raises(UserError, match="4096 x 4096 x 1024 numbers are too many"):
         load(str(path), block=5000)

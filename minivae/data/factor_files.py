@@ -27,7 +27,7 @@ from numpy.lib import format as npy
 
 from minivae.backend import Array
 from minivae.data.factors import Factors
-from minivae.data.files import as_images, faults_told
+from minivae.data.files import as_images, faults_told, npy_header
 from minivae.data.sprites import NAMES, SAMPLES, Sprites
 from minivae.errors import UserError
 
@@ -136,9 +136,7 @@ def _header(
     member: IO[bytes], count: int, path: Path
 ) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Read what an array says of itself: its shape and dtype."""
-    version = npy.read_magic(member)
-    read = {(1, 0): npy.read_array_header_1_0}.get(version, npy.read_array_header_2_0)
-    shape, by_columns, dtype = read(member)
+    shape, by_columns, dtype = npy_header(member)
     if by_columns or dtype.hasobject or dtype.kind not in "bfu":
         raise UserError(f"{path}: imgs are bytes or floats in C order, not {dtype}")
     if len(shape) not in (3, 4) or shape[0] != count or not math.prod(shape):

@@ -109,8 +109,8 @@ def _check_size(shape: Sequence[int], path: Path) -> None:
     if min(shape, default=0) < 0 or math.prod(shape) > MOST:
         raise UserError(
             f"{path} promises {' x '.join(map(str, shape))} numbers: its header is "
-            f"wrong, or it is too large to be read whole (at most {MOST:,}; by blocks "
-            "it can be read: --block)"
+            f"wrong, or it is too large to be read whole (at most {MOST:,}): --block "
+            "reads it piece by piece"
         )
 
 
