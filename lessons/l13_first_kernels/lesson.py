@@ -18,6 +18,7 @@
 # an index beyond the end. They must do nothing. The `if` that says so is called a guard.
 
 # %%
+import textwrap
 from types import ModuleType
 
 import numpy as np
@@ -124,7 +125,7 @@ for kernel in (total, unguarded):
     try:
         races.run(kernel, grid=2, block=8, arrays=(np.ones(13), np.zeros(13)))
     except races.KernelFault as fault:
-        print(f"{kernel.__name__}: {fault}\n")
+        print(textwrap.fill(f"{kernel.__name__}: {fault}", 78), end="\n\n")
 
 # %% [markdown]
 # Adding into one cell from many threads takes an *atomic* update, which reads, adds and

@@ -12,6 +12,7 @@
 # there and subtracts that of its left neighbour.
 
 # %%
+import textwrap
 from types import ModuleType
 
 import numpy as np
@@ -85,7 +86,7 @@ for kernel in (without_waiting, waiting_in_a_branch, trusting_zeros):
     try:
         races.run(kernel, grid=2, block=8, arrays=(x, np.zeros(13, np.float32)))
     except races.KernelFault as fault:
-        print(f"{kernel.__name__}: {fault}\n")
+        print(textwrap.fill(f"{kernel.__name__}: {fault}", 78), end="\n\n")
 
 # %% [markdown]
 # The last one is a fault of another kind: shared memory may hold anything at first, what
