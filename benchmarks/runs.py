@@ -282,7 +282,7 @@ def sheets(found: Sequence[Swept], costs: Costs) -> list[Sheet]:
     ]
     measured = [
         ("an epoch of 150 steps, every core at work", f"{costs.epoch_s:.2f}", "s"),
-        ("a run beside its epochs", f"{costs.fixed_s:.1f}", "s"),
+        ("a run, apart from its epochs", f"{costs.fixed_s:.1f}", "s"),
         ("saved after an epoch, at most", f"{costs.epoch_mb:.1f}", "MB"),
         ("saving, to the disk", f"{costs.disk_mb_s:.0f}", "MB/s"),
         *tasks,

@@ -103,9 +103,11 @@ def split_axis(text: str) -> tuple[str, list[str]]:
 
 def combinations(axes: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]:
     """Return every combination of the axes' values, the last axis fastest."""
+    if not axes:
+        raise UserError("a sweep over what? give a --grid, as --grid seed=0..9")
     count = math.prod(map(len, axes.values()))
-    if not axes or count > MOST_RUNS:
-        raise UserError(f"a sweep has 1 to {MOST_RUNS:,} runs, not {count:,}")
+    if count > MOST_RUNS:
+        raise UserError(f"a sweep has at most {MOST_RUNS:,} runs, not {count:,}")
     return [dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values())]
 
 
@@ -176,7 +178,7 @@ class Sweep:
                 if here != there:
                     raise UserError(
                         f"{path} holds a sweep with other {name}: {there} there, "
-                        f"{here} here"
+                        f"{here} here; give the same, or another folder"
                     )
             for name in sorted(base.keys() | old.base.keys()):
                 here, there = base.get(name), old.base.get(name)

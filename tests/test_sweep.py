@@ -50,7 +50,7 @@ def test_an_axis_is_a_name_and_values(text: str, name: str, values: list[str]) -
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "a sweep has 1 to 100,000 runs"),
+        ((), "a sweep over what? give a --grid"),
         (("--grid", "beta"), "takes an option and its values"),
         (("--grid", "beta="), "takes an option and its values"),
         (("--grid", "beta=1,,2"), "a value is empty, or there twice"),
@@ -357,6 +357,15 @@ def test_html_in_a_value_is_text_on_the_page(tmp_path: Path) -> None:
     text = page.page(sweep, sweep.groups())
     assert "<script" not in text
     assert evil in " ".join(Reader(text).told)
+
+
+def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
+    grid = sweeps.combinations({"beta": (1.0, 2.0)})
+    sweep = Sweep.open(tmp_path, {"model": "vae", "data": "digits"}, grid, 1)
+    for name in sweep.runs:
+        sweeps.write_ledger(_made(tmp_path / name), {"objective": 35.26})
+    _, rows = page.rows(sweep.groups())
+    assert rows == [["1", "1", "35.26"], ["2", "1", "35.26"]]
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 306.571, 8.8e-12])

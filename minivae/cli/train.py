@@ -224,7 +224,9 @@ def _going_on(folder: Path) -> Callable[..., None]:
             _show(run, images)
         else:
             page = f"minivae report {shlex.quote(str(folder))}"
-            print(f"{folder} is finished, {len(run.metrics)} epochs; its page: {page}")
+            count = len(run.metrics)
+            epochs = f"{count} epoch{'s' * (count > 1)}"
+            print(f"{folder} is finished, {epochs}; its page: {page}")
 
     go_on.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return go_on

@@ -242,7 +242,7 @@ def subject(model: Autoencoder, data: Dataset, split: str) -> dict[str, Any]:
 
 SAME = {
     "likelihood": "their nats are of different densities",
-    "data": "one is easier than the other, and binarised another way is another set",
+    "data": "other images, another split or another way to 0 and 1 is another set",
     "split": "they saw different images",
     "n_images": "they saw different images",
 }

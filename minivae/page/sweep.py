@@ -62,15 +62,20 @@ def _table(
         [
             *([_text(value) for value in group.place.values()] or ["seeds"]),
             str(group.count),
-            *(_plus_minus(group.of(metric)) for metric in metrics),
+            *(_told(group, metric) for metric in metrics),
         ]
         for group in groups
     ]
     return head, body
 
 
-def _plus_minus(found: tuple[float, float] | None) -> str:
-    return "" if found is None else f"{found[0]:.2f} ± {found[1]:.2f}"
+def _told(group: Group, metric: str) -> str:
+    """Mean ± deviation of a metric; of a single run, which has none, its value."""
+    found = group.of(metric)
+    if found is None:
+        return ""
+    several = len(group.values[metric]) > 1
+    return f"{found[0]:.2f}" + f" ± {found[1]:.2f}" * several
 
 
 def _text(value: Value) -> str:

@@ -116,6 +116,8 @@ def dumps(recording: Recording) -> str:
 
 def load(path: Path) -> Recording:
     """Read a recording from a file; raises `UserError` for what is none."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"{path} has over {MOST_BYTES >> 30} GiB: no recording we made")
     try:
