@@ -407,7 +407,7 @@ def test_another_decoder_is_told_on_the_page(tmp_path: Path) -> None:
 
 def test_resume_knows_the_architecture(run: Path) -> None:
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
-    assert "is finished, 1 epochs" in done("train", "--resume", run)
+    assert "is finished, 1 epoch;" in done("train", "--resume", run)
     assert "is finished" in done("train", "--resume", run, *CONV)
     for option, value, words in (
         ("--arch", "dense", "was started with arch conv, not dense"),

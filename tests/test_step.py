@@ -327,7 +327,7 @@ def test_mistakes_are_one_line(tmp_path: Path, learner: Any) -> None:
     refused("must return two things", "step", "--model", "os:getcwd")
     refused("--tolerance is for --diff", "step", "--tolerance", 1)
     refused("--rung is for --kernel", "step", "--rung", "bernoulli_numba")
-    refused("No such file", "step", "--read", tmp_path / "none.json")
+    refused("there is no file", "step", "--read", tmp_path / "none.json")
     assert not list(tmp_path.glob("*.part"))
 
 
