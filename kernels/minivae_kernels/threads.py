@@ -91,18 +91,21 @@ class _Worker:
         self.wait()
         self.task = task
         self.board[POSTED] += 1
-        if self.asleep:
-            self.bell.put(None)
+        self._wake()
 
     def wait(self) -> BaseException | None:
         """Return when the task is done, with what it has raised."""
         posted = int(self.board[POSTED])
         while not _reached(self.board, DONE, posted, _tries(5 * WATCH)):
             # here the interpreter sees Ctrl-C, which may have come before the bell
-            if self.asleep:
-                self.bell.put(None)
+            self._wake()
         error, self.error = self.error, None
         return error
+
+    def _wake(self) -> None:
+        """Ring for a worker that sleeps, unless it has a ring to wake up to."""
+        if self.asleep and self.bell.empty():
+            self.bell.put(None)
 
     def _work(self) -> None:
         number = 1
