@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from queue import SimpleQueue
 from time import sleep
 
 import numpy as np
@@ -115,6 +116,17 @@ def test_bells_do_not_pile_up() -> None:
     for _ in range(300):
         pool.by_rows(lambda start, stop: None, 2, 1.0)
     assert all(worker.bell.qsize() <= 1 for worker in pool._pool.workers)
+
+
+def test_a_worker_that_sleeps_is_rung_for_once_and_one_awake_never() -> None:
+    worker = pool._Worker.__new__(pool._Worker)  # without its thread
+    worker.bell, worker.asleep = SimpleQueue(), False
+    worker._wake()
+    assert worker.bell.empty()
+    worker.asleep = True
+    worker._wake()
+    worker._wake()
+    assert worker.bell.qsize() == 1
 
 
 def test_there_are_no_more_threads_than_rows_nor_fewer_than_one() -> None:
